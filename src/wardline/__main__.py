@@ -1,0 +1,5 @@
+"""`python -m wardline` is the command `wardline`."""
+
+from wardline.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""Writing files so that a crash, a full disk or a missing permission never leaves half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from wardline.core.errors import WorkspaceError
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk, then run the same command again; what was finished is kept",
+    errno.EDQUOT: "make room in the quota, then run the same command again; what was finished is kept",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
+}
+
+
+def workspace_error(error: OSError, path: Path) -> WorkspaceError:
+    """Translate what the operating system said into one error that names the place and a remedy."""
+    reason = (error.strerror or str(error)).lower()
+    hint = _REMEDIES.get(error.errno or 0, "choose another folder")
+    return WorkspaceError(f"cannot write: {reason}", where=str(path), hint=hint)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents where they are missing.
+
+    Raises:
+        WorkspaceError: if that is not possible.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise workspace_error(error, path) from error
+    return path
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a whole file or nothing: to a neighbour, synced to disk, then renamed over the old one.
+
+    Raises:
+        WorkspaceError: if it cannot be written; the old file, if any, is then untouched.
+    """
+    make_folder(path.parent)
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise workspace_error(error, path) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename inside a folder last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
