@@ -12,18 +12,25 @@ else is: a changed policy changes keys, a damaged object is noticed by its name.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
+from wardline._version import __version__
 from wardline.core import WorkspaceError, canonical_json, digest_bytes, digest_value, make_folder, write_atomic
 from wardline.core.files import workspace_error
+from wardline.models import TrainedModel, model_from_files
+
+Computed: TypeAlias = tuple[Mapping[str, Any], Mapping[str, bytes]]
+"""What a stage computes: a JSON value and named blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,14 @@ class StageResult:
     seconds: float
     sha256: str
     reused: bool
+
+    def model(self) -> TrainedModel:
+        """The model among the blobs.
+
+        Raises:
+            IntegrityError: if there is none, or it is none that can be trusted.
+        """
+        return model_from_files(self.blobs, where=self.name)
 
 
 class Workspace:
@@ -87,43 +102,31 @@ class Workspace:
         self,
         name: str,
         inputs: Mapping[str, Any],
-        compute: Callable[[str], tuple[Mapping[str, Any], Mapping[str, bytes], float]],
+        compute: Callable[[str], Computed],
     ) -> StageResult:
         """The result of a stage: read if it is there and whole, else computed and stored.
 
         Args:
             name: the stage.
             inputs: everything that its result depends on, as JSON values; their digest is the key.
-            compute: given the key, returns a JSON value, blobs and the seconds spent.
+            compute: given the key, returns a JSON value and named blobs.
         """
-        key = digest_value({"stage": name, "inputs": inputs})
+        key = digest_value({"stage": name, "version": __version__, "inputs": inputs})
         found = self._stored(name, key)
         if found is not None:
             return found
-        value, blobs, seconds = compute(key)
-        objects = {blob: self.put(content) for blob, content in blobs.items()}
-        result = {"value": value, "blobs": objects}
-        record = {
-            "schema": "wardline.stage/1",
-            "key": key,
-            "result": self.put(canonical_json(result)),
-            "seconds": seconds,
-        }
+        began = time.monotonic()
+        value, blobs = compute(key)
+        seconds = round(time.monotonic() - began, 3)
+        content = canonical_json({"value": value, "blobs": {blob: self.put(data) for blob, data in blobs.items()}})
+        record = {"schema": "wardline.stage/1", "key": key, "result": self.put(content), "seconds": seconds}
         write_atomic(self.folder / "stages" / f"{name}.json", canonical_json(record))
         stored = self._stored(name, key)
         if stored is None:
             raise WorkspaceError(
                 f"the result of {name} could not be read back", where=str(self.folder), hint="check the disk"
             )
-        return StageResult(
-            name=name,
-            key=key,
-            value=stored.value,
-            blobs=stored.blobs,
-            seconds=seconds,
-            sha256=stored.sha256,
-            reused=False,
-        )
+        return dataclasses.replace(stored, reused=False)
 
     def put(self, content: bytes) -> str:
         """Store some bytes under their digest, which is returned."""

@@ -1,0 +1,48 @@
+"""Options that several commands share, and how a signing key is opened from them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from wardline.crypto import SigningKey
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMAT = click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="How to print the result."
+)
+
+PASSPHRASE_FD = click.option(
+    "--passphrase-fd", type=int, help="File descriptor to read the key's passphrase from (else WARDLINE_PASSPHRASE)."
+)
+
+
+def key_options(command: Command) -> Command:
+    """The options that name a signing key."""
+    for option in (
+        PASSPHRASE_FD,
+        click.option("--key-fd", type=int, help="File descriptor to read an unencrypted private key from."),
+        click.option(
+            "--key", type=click.Path(path_type=Path), help="Private key file (else WARDLINE_PRIVATE_KEY holds the key)."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_key(key: Path | None, *, key_fd: int | None, passphrase_fd: int | None) -> SigningKey:
+    """Open the signing key that the options name; asks for a passphrase only on a terminal."""
+    from wardline.crypto import open_signing_key
+
+    prompt = (lambda: str(click.prompt("Passphrase of the key", hide_input=True, err=True))) if _terminal() else None
+    return open_signing_key(key, private_key_fd=key_fd, passphrase_fd=passphrase_fd, prompt=prompt)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty()
