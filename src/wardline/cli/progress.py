@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from wardline.core.progress import JsonLinesProgress, NoProgress, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class TerminalProgress:
@@ -21,29 +24,35 @@ class TerminalProgress:
         from rich.progress import Progress as RichProgress
 
         self._bars = RichProgress(
-            SpinnerColumn(finished_text="✓"),
+            SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[detail]}"),
             console=Console(file=stream),
+            transient=True,
         )
-        self._task = self._bars.add_task("", visible=False, detail="")
+        self._open: list[TaskID] = []
 
     def start(self, stage: str, total: int) -> None:
-        """Open a bar; a bar without a total moves to and fro."""
+        """Open a bar, indented under the one that is open; a bar without a total moves to and fro."""
         self._bars.start()
-        self._task = self._bars.add_task(stage, total=total or None, detail="")
+        self._open.append(self._bars.add_task("  " * len(self._open) + stage, total=total or None, detail=""))
 
     def advance(self, done: int, detail: str = "") -> None:
-        """Move the bar."""
-        self._bars.update(self._task, completed=done, detail=detail)
+        """Move the innermost bar."""
+        self._bars.update(self._open[-1], completed=done, detail=detail)
 
     def finish(self, detail: str = "") -> None:
-        """Fill the bar."""
-        total = self._bars.tasks[-1].total or 1
-        self._bars.update(self._task, total=total, completed=total, detail=detail)
-        self._bars.stop()
+        """Remove the innermost bar; an outermost one leaves a line that stays."""
+        number = self._open.pop()
+        task = next(task for task in self._bars.tasks if task.id == number)
+        if not self._open:
+            seconds = f"{task.elapsed or 0:.1f} s"
+            self._bars.console.print(f"[green]✓[/] {task.description:<12} {detail or seconds}")
+        self._bars.remove_task(number)
+        if not self._open:
+            self._bars.stop()
 
 
 def choose_progress(*, quiet: bool) -> Progress:

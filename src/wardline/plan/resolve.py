@@ -69,7 +69,7 @@ def resolve(loaded: LoadedPolicy, facts: DataFacts, *, today: datetime.date) -> 
         claim=training_claim(training, n_units=facts.train_units),
         membership=membership,
         audit=audit,
-        rules=(AttacksRan(planned=tuple(planned)), *(_rule(gate) for gate in policy.gates)),
+        rules=(AttacksRan(planned=tuple(planned)), *_rules(policy)),
         waivers=tuple(Waiver(rule=one.rule, who=one.who, why=one.why, until=one.until) for one in policy.waivers),
         limit=Limit(epsilon=budget.epsilon, delta=budget.delta) if budget else None,
         not_assessed=_not_assessed(policy),
@@ -195,6 +195,12 @@ def _attacks(policy: Policy) -> tuple[MembershipStep | None, AuditStep | None]:
             case _:
                 assert_never(attack)
     return membership, audit
+
+
+def _rules(policy: Policy) -> list[Rule]:
+    """The policy's rules; that no claim is contradicted is one of them, asked for or not."""
+    asked = [_rule(gate) for gate in policy.gates]
+    return asked if any(isinstance(rule, ClaimsHold) for rule in asked) else [ClaimsHold(), *asked]
 
 
 def _rule(gate: rules.Gate) -> Rule:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +75,9 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
         )
     contract = contract_of(loaded.policy)
     try:
-        table = enforce(contract, source.table)
+        # The border pixels of images may well be constant; they are part of the shape.
+        constants: Literal["keep", "refuse"] = "keep" if loaded.policy.model.kind == "cnn" else "refuse"
+        table = enforce(contract, source.table, constant_features=constants)
     except DataError as error:
         raise DataError(error.message, where=error.where or loaded.place("data", "columns"), hint=error.hint) from error
     return Inputs(examples=Encoder(contract).encode(table), source=data.source, sha256=sha256)
@@ -81,8 +85,19 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
 
 def _fetch(loaded: LoadedPolicy, source: str, sha256: str | None, progress: Progress) -> Source:
     data = loaded.policy.data
-    names = tuple(data.columns) if not data.header else None
-    return fetch(source, sha256=sha256, base=loaded.path.resolve().parent, csv_names=names, progress=progress)
+    return fetch(
+        source,
+        sha256=sha256,
+        base=loaded.path.resolve().parent,
+        cache=_cache(),
+        progress=progress,
+        header=None if data.header else tuple(data.columns),
+    )
+
+
+def _cache() -> Path:
+    """Where downloads are kept: the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wardline"
 
 
 def _local(loaded: LoadedPolicy, path: Path, progress: Progress) -> Source:

@@ -1,0 +1,86 @@
+"""Room `policy`: the schema of the policy file, its loader, and its words for people. Pure: no mechanism, no data."""
+
+from wardline.policy.dataset import (
+    BooleanColumn,
+    Budget,
+    CategoryColumn,
+    Column,
+    Dataset,
+    IgnoredColumn,
+    IntegerColumn,
+    NumberColumn,
+    PersonUnit,
+)
+from wardline.policy.explanation import explain
+from wardline.policy.loader import LoadedPolicy, load_policy, parse_policy
+from wardline.policy.reference import json_schema, reference_markdown
+from wardline.policy.rules import (
+    Accuracy,
+    BaselineAccuracy,
+    ClaimsHold,
+    Gate,
+    MembershipAuc,
+    MembershipTpr,
+    PriceOfPrivacy,
+    Waiver,
+)
+from wardline.policy.scaffold import RECIPES, recipe, scaffold
+from wardline.policy.schema import Policy
+from wardline.policy.sections import (
+    Attack,
+    AuditAttack,
+    CnnModel,
+    DpSgd,
+    EvidenceOptions,
+    LogisticModel,
+    MembershipAttack,
+    MlpModel,
+    Model,
+    Protection,
+    Scaling,
+    Search,
+    Threat,
+)
+
+__all__ = [
+    "RECIPES",
+    "Accuracy",
+    "Attack",
+    "AuditAttack",
+    "BaselineAccuracy",
+    "BooleanColumn",
+    "Budget",
+    "CategoryColumn",
+    "ClaimsHold",
+    "CnnModel",
+    "Column",
+    "Dataset",
+    "DpSgd",
+    "EvidenceOptions",
+    "Gate",
+    "IgnoredColumn",
+    "IntegerColumn",
+    "LoadedPolicy",
+    "LogisticModel",
+    "MembershipAttack",
+    "MembershipAuc",
+    "MembershipTpr",
+    "MlpModel",
+    "Model",
+    "NumberColumn",
+    "PersonUnit",
+    "Policy",
+    "PriceOfPrivacy",
+    "Protection",
+    "Scaling",
+    "Search",
+    "Threat",
+    "Waiver",
+    "explain",
+    "json_schema",
+    "load_policy",
+    "parse_policy",
+    "recipe",
+    "reference_markdown",
+    "scaffold",
+]
