@@ -33,9 +33,11 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 install: $(VENV)/.run  ## what `make run` needs, into .venv
 
 run: $(VENV)/.run  ## the main job: train, attack, judge and sign the breast-cancer example
-	@$(BIN)/python tools/demo_key.py $(DEMO)
-	WARDLINE_PASSPHRASE_FILE=$(DEMO)/demo-passphrase $(BIN)/wardline run $(EXAMPLE)/policy.yaml --out runs/breast-cancer --key $(DEMO)/demo.key
-	$(BIN)/wardline verify runs/breast-cancer/evidence --key $(DEMO)/demo.pub
+	@mkdir -p $(DEMO) && umask 077 && test -s $(DEMO)/passphrase || head -c 24 /dev/urandom | base64 > $(DEMO)/passphrase
+	@test -s $(DEMO)/demo.key || $(BIN)/wardline keys new $(DEMO)/demo --passphrase-fd 3 3< $(DEMO)/passphrase
+	$(BIN)/wardline run $(EXAMPLE)/policy.yaml --out runs/breast-cancer --key $(DEMO)/demo.key --passphrase-fd 3 3< $(DEMO)/passphrase
+	@$(BIN)/wardline verify runs/breast-cancer/evidence --key $(DEMO)/demo.pub
+	@echo "report: runs/breast-cancer/evidence/report.html"
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

@@ -1,0 +1,63 @@
+"""Room `models`: architectures, networks in torch, trained models as values, and safe files for them.
+
+Names are loaded when first used, so that whoever needs only an architecture does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wardline.models.architecture import (
+        Architecture,
+        Cnn,
+        Logistic,
+        Mlp,
+        architecture_from_json,
+        architecture_to_json,
+        columns,
+        parameter_count,
+        parameter_shapes,
+    )
+    from wardline.models.store import load, model_digest, model_files, model_from_files, save
+    from wardline.models.tensors import pack_tensors, unpack_tensors
+    from wardline.models.torch_model import Network, build, torch_generator
+    from wardline.models.trained import TrainedModel
+
+__all__ = [
+    "Architecture",
+    "Cnn",
+    "Logistic",
+    "Mlp",
+    "Network",
+    "TrainedModel",
+    "architecture_from_json",
+    "architecture_to_json",
+    "build",
+    "columns",
+    "load",
+    "model_digest",
+    "model_files",
+    "model_from_files",
+    "pack_tensors",
+    "parameter_count",
+    "parameter_shapes",
+    "save",
+    "torch_generator",
+    "unpack_tensors",
+]
+
+_HOMES = {
+    "store": ("load", "model_digest", "model_files", "model_from_files", "save"),
+    "tensors": ("pack_tensors", "unpack_tensors"),
+    "torch_model": ("Network", "build", "torch_generator"),
+    "trained": ("TrainedModel",),
+}
+_MODULES = {name: f"wardline.models.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES.get(name, "wardline.models.architecture")), name)

@@ -1,0 +1,214 @@
+"""What a network looks like, as a value: small, frozen, comparable, with one strict JSON form.
+
+An architecture says nothing about training and imports nothing heavy, so that a plan can be made, and a
+stranger's model file be judged, before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, assert_never
+
+MAX_WIDTH = 1 << 20
+"""The most columns, units, channels or classes that one layer may have."""
+
+MAX_LAYERS = 32
+"""The most hidden layers, or convolutions, that an architecture may have."""
+
+MAX_PARAMETERS = 1 << 28
+"""The most parameters that an architecture may have: one gibibyte of 32-bit numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logistic:
+    """Multinomial logistic regression; its weights start at zero.
+
+    Attributes:
+        inputs: columns that it reads, at least 1.
+        classes: classes that it tells apart, at least 2.
+        linear_inputs: how many further columns, the last ones, reach the logits through a linear map of
+            their own, without a bias, which starts at zero ("wide and deep", Cheng et al. 2016). An audit
+            hangs its canaries on them, whatever stands beside.
+    """
+
+    inputs: int
+    classes: int
+    linear_inputs: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mlp:
+    """A multilayer perceptron with tanh between its layers.
+
+    tanh rather than ReLU: bounded activations lose less under clipping (Papernot et al. 2021).
+
+    Attributes:
+        inputs: columns that it reads, at least 1.
+        hidden: widths of its hidden layers, in order, at least one.
+        classes: classes that it tells apart, at least 2.
+        linear_inputs: as for `Logistic`.
+    """
+
+    inputs: int
+    hidden: tuple[int, ...]
+    classes: int
+    linear_inputs: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cnn:
+    """A small convolutional network: 3 by 3 convolutions, each with tanh and 2 by 2 maximum pooling.
+
+    It has no batch normalisation: that mixes the examples of a batch, and no bound on what one example
+    can do survives it.
+
+    Attributes:
+        shape: channels, height and width of an image; rows of data are flattened images in that order.
+        channels: output channels of the convolutions, in order, at least one; height and width halve
+            (rounded down) after each and must not fall below 1.
+        hidden: width of the dense layer after the convolutions.
+        classes: classes that it tells apart, at least 2.
+        linear_inputs: as for `Logistic`.
+    """
+
+    shape: tuple[int, int, int]
+    channels: tuple[int, ...]
+    hidden: int
+    classes: int
+    linear_inputs: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def inputs(self) -> int:
+        """Columns that the convolutions read."""
+        return math.prod(self.shape)
+
+
+Architecture: TypeAlias = Logistic | Mlp | Cnn
+
+_KINDS: Mapping[str, type[Logistic | Mlp | Cnn]] = {"logistic": Logistic, "mlp": Mlp, "cnn": Cnn}
+
+
+def columns(architecture: Architecture) -> int:
+    """How many columns a row of data has for this architecture: inputs, then linear inputs."""
+    return architecture.inputs + architecture.linear_inputs
+
+
+def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters, in the order in which the network holds them."""
+    return _shapes(architecture)
+
+
+def parameter_count(architecture: Architecture) -> int:
+    """How many numbers are learned."""
+    return sum(math.prod(shape) for shape in _shapes(architecture).values())
+
+
+def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
+    """The architecture as plain JSON values, with its kind."""
+    fields = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(architecture).items()
+    }
+    kind = next(kind for kind, known in _KINDS.items() if isinstance(architecture, known))
+    return {"kind": kind, **fields}
+
+
+def architecture_from_json(value: object) -> Architecture:
+    """The architecture that `architecture_to_json` wrote; anything else is refused.
+
+    Raises:
+        ValueError: for an unknown kind, a missing or unknown key, a wrong type, or a size out of range.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError("an architecture is an object")  # noqa: TRY004 (a file's content, not a caller's type)
+    kind = _KINDS.get(value["kind"]) if isinstance(value.get("kind"), str) else None
+    if kind is None:
+        raise ValueError(f"the kind of an architecture is one of {', '.join(_KINDS)}")
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if set(value) - {"kind"} != fields:
+        raise ValueError(f"an architecture of this kind has exactly the keys kind, {', '.join(sorted(fields))}")
+    return kind(**{name: _frozen(value[name]) for name in fields})
+
+
+def _frozen(value: object) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check(architecture: Architecture) -> None:
+    """Sizes that are whole numbers in range; the total last, when its factors are known to be small."""
+    match architecture:
+        case Logistic():
+            pass
+        case Mlp():
+            _sizes("hidden", architecture.hidden)
+        case Cnn():
+            _sizes("shape", architecture.shape)
+            _sizes("channels", architecture.channels)
+            _size("hidden", architecture.hidden)
+            if len(architecture.shape) != 3:
+                raise ValueError("shape has three sizes: channels, height, width")
+            if min(architecture.shape[1:]) >> len(architecture.channels) < 1:
+                raise ValueError("too many convolutions for images of this height and width")
+        case _:
+            assert_never(architecture)
+    _size("inputs", architecture.inputs)
+    _size("classes", architecture.classes, least=2)
+    _size("linear_inputs", architecture.linear_inputs, least=0)
+    if parameter_count(architecture) > MAX_PARAMETERS:
+        raise ValueError(f"an architecture has at most {MAX_PARAMETERS} parameters")
+
+
+def _size(name: str, value: object, *, least: int = 1) -> None:
+    # type() rather than isinstance(): True is an int, and a file that says so is not one of ours.
+    if type(value) is not int or not least <= value <= MAX_WIDTH:
+        raise ValueError(f"{name} must be a whole number from {least} to {MAX_WIDTH}")
+
+
+def _sizes(name: str, values: object) -> None:
+    if not isinstance(values, tuple) or not 1 <= len(values) <= MAX_LAYERS:
+        raise ValueError(f"{name} must be a tuple of 1 to {MAX_LAYERS} sizes")
+    for value in values:
+        _size(name, value)
+
+
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    match architecture:
+        case Logistic():
+            width = architecture.inputs
+        case Mlp():
+            width = architecture.inputs
+            for index, units in enumerate(architecture.hidden):
+                _add_dense(shapes, f"dense{index}", units, width)
+                width = units
+        case Cnn():
+            depth, height, breadth = architecture.shape
+            for index, channels in enumerate(architecture.channels):
+                shapes[f"conv{index}.weight"] = (channels, depth, 3, 3)
+                shapes[f"conv{index}.bias"] = (channels,)
+                depth, height, breadth = channels, height // 2, breadth // 2
+            _add_dense(shapes, "dense0", architecture.hidden, depth * height * breadth)
+            width = architecture.hidden
+        case _:
+            assert_never(architecture)
+    _add_dense(shapes, "head", architecture.classes, width)
+    if architecture.linear_inputs:
+        shapes["wide.weight"] = (architecture.classes, architecture.linear_inputs)
+    return shapes
+
+
+def _add_dense(shapes: dict[str, tuple[int, ...]], name: str, outputs: int, inputs: int) -> None:
+    shapes[f"{name}.weight"] = (outputs, inputs)
+    shapes[f"{name}.bias"] = (outputs,)
