@@ -94,14 +94,14 @@ def test_killed_at_every_boundary_then_resumed(small_project: Path, tmp_path: Pa
     finished = child(small_project, out, "never", "", 0)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == unbroken.stdout
-    with Ledger(tmp_path / "broken" / "ledger.sqlite") as ledger:
-        ledger.verify()
-        assert len({entry.release_id for entry in ledger.entries()}) == 1
-        assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 1
+    ledger = Ledger(tmp_path / "broken" / "ledger.sqlite")
+    ledger.verify()
+    assert len({entry.release_id for entry in ledger.entries()}) == 1
+    assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 1
     # A second run in another folder is another release of the same data, and is charged.
     child(small_project, tmp_path / "broken" / "again", "never", "", 0)
-    with Ledger(tmp_path / "broken" / "ledger.sqlite") as ledger:
-        assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 2
+    ledger = Ledger(tmp_path / "broken" / "ledger.sqlite")
+    assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 2
 
 
 def options(folder: Path, key: SigningKey | None = None) -> RunOptions:
@@ -160,8 +160,8 @@ def test_an_exhausted_budget_stops_before_training(small_project: Path, tmp_path
         run(small_project, options=other)
     assert error.value.hint
     assert not (tmp_path / "other" / "stages" / "train.json").exists()
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 1
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    assert ledger.spent(ledger.entries()[0].dataset, delta=1e-4).releases == 1
 
 
 def test_the_plan_shows_the_noise_and_writes_nothing(small_project: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import click
 
-from wardline.cli.options import PASSPHRASE_FD
+from wardline.cli.options import PASSPHRASE_FD, ask_passphrase
 
 
 @click.group("keys")
@@ -25,12 +23,9 @@ def new(*, name: Path, passphrase_fd: int | None) -> None:
     The pair signs with Ed25519 and ML-DSA-65 at once. Existing files are never overwritten.
     """
     from wardline.core import KeyAccessError
-    from wardline.crypto import PASSPHRASE_VARIABLE, SigningKey, read_passphrase, write_private_key, write_public_key
+    from wardline.crypto import SigningKey, read_passphrase, write_private_key, write_public_key
 
-    if passphrase_fd is None and PASSPHRASE_VARIABLE not in os.environ and sys.stdin.isatty():
-        passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        passphrase = read_passphrase(passphrase_fd)
+    passphrase = read_passphrase(passphrase_fd, prompt=ask_passphrase(confirm=True))
     private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")
     if public.exists():
         raise KeyAccessError("a key of this name exists", where=str(public), hint="choose another name")

@@ -40,9 +40,11 @@ def open_key(key: Path | None, *, key_fd: int | None, passphrase_fd: int | None)
     """Open the signing key that the options name; asks for a passphrase only on a terminal."""
     from wardline.crypto import open_signing_key
 
-    prompt = (lambda: str(click.prompt("Passphrase of the key", hide_input=True, err=True))) if _terminal() else None
-    return open_signing_key(key, private_key_fd=key_fd, passphrase_fd=passphrase_fd, prompt=prompt)
+    return open_signing_key(key, private_key_fd=key_fd, passphrase_fd=passphrase_fd, prompt=ask_passphrase())
 
 
-def _terminal() -> bool:
-    return sys.stdin.isatty()
+def ask_passphrase(*, confirm: bool = False) -> Callable[[], str] | None:
+    """A question for a passphrase, or None where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda: str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))

@@ -19,10 +19,12 @@ def to_json(value: object) -> Any:
         TypeError: for anything else that JSON cannot hold, secrets' handles among them.
     """
     match value:
-        case None | bool() | str():
-            return value
-        case enum.Enum():
+        case enum.Enum():  # first, since a member may be text or a number as well
             return to_json(value.value)
+        case None | bool():
+            return value
+        case str():
+            return str(value)
         case int():
             return int(value)
         case float():

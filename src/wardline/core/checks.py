@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 
 def positive(name: str, value: float) -> float:
@@ -20,7 +21,7 @@ def probability(name: str, value: float) -> float:
 
 
 def at_least(name: str, value: int, least: int) -> int:
-    """A whole number that is not below `least`, or `ValueError`."""
-    if value < least:
+    """A whole number that is not below `least`, or `ValueError`; a fraction or NaN is a `TypeError`."""
+    if operator.index(value) < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
     return value

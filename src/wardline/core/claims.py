@@ -61,6 +61,13 @@ class Claim:
     assumptions: tuple[str, ...] = ()
     reference: str
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError("the value of a claim is finite")
+        # Read back from a file, anything may stand here, and a direction that nobody knows would never be broken.
+        if self.direction not in ("at_most", "at_least"):
+            raise ValueError("a claim promises at_most or at_least a value")
+
     def __str__(self) -> str:
         sign = "<=" if self.direction == "at_most" else ">="
         return f"{self.id}: {self.quantity} {sign} {self.value:.4g}"
@@ -94,6 +101,12 @@ class Control:
     interval: Interval | None = None
     threshold: float
     passed: bool
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and math.isfinite(self.threshold)):
+            raise ValueError("the figures of a control are finite")
+        if self.passed and not (self.interval.low if self.interval else self.value) > self.threshold:
+            raise ValueError("a control that did not exceed its threshold has not passed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +150,8 @@ class Measurement:
             raise ValueError("a measurement has a value, or a reason why it was refused")
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError("the value of a measurement is finite")
+        if self.bound not in ("estimate", "lower", "upper"):
+            raise ValueError("a measurement is an estimate, a lower or an upper bound")
 
     def __str__(self) -> str:
         if self.value is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from wardline.core.errors import WorkspaceError
@@ -43,24 +42,30 @@ def make_folder(path: Path) -> Path:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file or nothing: to a neighbour, synced to disk, then renamed over the old one.
 
+    Args:
+        path: the file; its folder is made if it is not there.
+        data: all that it shall hold.
+        mode: its permissions, of which the process's umask takes away what it always does.
+
     Raises:
         WorkspaceError: if it cannot be written; the old file, if any, is then untouched.
     """
     make_folder(path.parent)
-    temporary: str | None = None
+    temporary = path.parent / f".{path.name[:200]}.{os.urandom(8).hex()}"
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+        except BaseException:  # an interruption, too, leaves nothing lying about
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
         sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise workspace_error(error, path) from error
 
 

@@ -50,19 +50,31 @@ class Seeds:
 
 _BYTES_PER_KEY = 1 << 26  # bytes of keystream under one key before a fresh one is drawn
 
+# Counts the forks that led to this process. A process id would not do: it can be given out again, to a grandchild.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 (the process has one)
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
 
 @final
 class SecureRandom:
     """Randomness that nobody can predict or repeat: AES-256-CTR under keys from the operating system.
 
     It has no seed, cannot be pickled or copied, and draws a new key after a fork and after every 64 MiB,
-    so that neither two processes nor two runs ever share a stream and an old state tells little.
+    so that neither two processes nor two runs ever share a stream and an old state tells little. Each
+    thread takes one of its own: two that draw from one at the same moment get a `RuntimeError`.
 
     Guarantee: output is indistinguishable from uniform bits for anyone who cannot break AES-256 or read
     this process's memory (NIST SP 800-90A rests its CTR_DRBG on the same assumption).
     """
 
-    __slots__ = ("_encryptor", "_left", "_pid", "_zeros")
+    __slots__ = ("_encryptor", "_forks", "_left", "_zeros")
 
     def __init__(self) -> None:
         self._zeros = b""
@@ -74,7 +86,7 @@ class SecureRandom:
         cipher = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(os.urandom(16)))
         self._encryptor = cipher.encryptor()
         self._left = _BYTES_PER_KEY
-        self._pid = os.getpid()
+        self._forks = _forks
 
     def bytes(self, count: int) -> bytes:
         """`count` random bytes."""
@@ -82,12 +94,13 @@ class SecureRandom:
             raise ValueError("count must be at least 0")
         pieces = []
         while count > 0:
-            if self._left <= 0 or self._pid != os.getpid():
+            if self._left <= 0 or self._forks != _forks:
                 self._rekey()
             size = min(count, self._left)
-            if len(self._zeros) < size:
-                self._zeros = bytes(size)
-            pieces.append(self._encryptor.update(memoryview(self._zeros)[:size]))
+            zeros = self._zeros
+            if len(zeros) < size:
+                self._zeros = zeros = bytes(size)
+            pieces.append(self._encryptor.update(memoryview(zeros)[:size]))
             self._left -= size
             count -= size
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -97,8 +110,11 @@ class SecureRandom:
         return np.frombuffer(self.bytes(8 * count), dtype=np.uint64)
 
     def uniform(self, count: int) -> npt.NDArray[np.float64]:
-        """`count` numbers uniform on the 2**53 midpoints of (0, 1): never 0 and never 1."""
-        return ((self.uint64(count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        """`count` numbers uniform on the 2**52 midpoints of (0, 1): never 0 and never 1.
+
+        One bit fewer than a double holds, because adding a half needs it: with 53, the highest midpoint rounds to 1.
+        """
+        return ((self.uint64(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def bernoulli(self, count: int, prob: float) -> npt.NDArray[np.bool_]:
         """`count` coins that each show True with probability `prob`, exact to 2**-64."""

@@ -20,8 +20,14 @@ class Verdict(enum.Enum):
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
-    """One verdict for many: a failure outweighs doubt, doubt outweighs a pass, and nothing at all is doubt."""
+    """One verdict for many: a failure outweighs doubt, doubt outweighs a pass, and nothing at all is doubt.
+
+    Raises:
+        TypeError: for something that is no verdict, such as its name: it must not pass for want of a match.
+    """
     seen = set(verdicts)
+    if not all(isinstance(one, Verdict) for one in seen):
+        raise TypeError("only verdicts add up to a verdict")
     if Verdict.FAIL in seen:
         return Verdict.FAIL
     if Verdict.INCONCLUSIVE in seen or not seen:

@@ -44,9 +44,10 @@ class Logistic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mlp:
-    """A multilayer perceptron with tanh between its layers.
+    """A multilayer perceptron with ReLU between its layers.
 
-    tanh rather than ReLU: bounded activations lose less under clipping (Papernot et al. 2021).
+    tanh was tried in its place: on Adult the unprotected network then learns no more than logistic regression
+    (accuracy 0.843 rather than 0.853), and the private one loses 0.001.
 
     Attributes:
         inputs: columns that it reads, at least 1.
@@ -66,7 +67,10 @@ class Mlp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cnn:
-    """A small convolutional network: 3 by 3 convolutions, each with tanh and 2 by 2 maximum pooling.
+    """A small convolutional network: 3 by 3 convolutions, each with tanh and 2 by 2 maximum pooling, then ReLU.
+
+    Bounded activations lose less under clipping (Papernot et al. 2021): on scikit-learn's digits at epsilon 8 an
+    accuracy of 0.91 with tanh after the convolutions, and 0.88 with ReLU.
 
     It has no batch normalisation: that mixes the examples of a batch, and no bound on what one example
     can do survives it.
@@ -75,7 +79,7 @@ class Cnn:
         shape: channels, height and width of an image; rows of data are flattened images in that order.
         channels: output channels of the convolutions, in order, at least one; height and width halve
             (rounded down) after each and must not fall below 1.
-        hidden: width of the dense layer after the convolutions.
+        hidden: width of the dense layer, with ReLU, after the convolutions.
         classes: classes that it tells apart, at least 2.
         linear_inputs: as for `Logistic`.
     """

@@ -155,20 +155,23 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     """A regular file's bytes. A link is not followed and a pipe or device is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _refused("it is not a regular file", str(path))
+            if status.st_size > most_bytes:
+                raise _refused(f"it is larger than {most_bytes} bytes", str(path))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                # Reads at most what was checked, even if the file grows meanwhile.
+                return file.read(most_bytes)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise DataError(
             f"cannot read the model: {(error.strerror or str(error)).lower()}",
             where=str(path),
             hint="name a folder that holds model.json and model.safetensors, as files and not as links",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused("it is not a regular file", str(path))
-        if status.st_size > most_bytes:
-            raise _refused(f"it is larger than {most_bytes} bytes", str(path))
-        # Reads at most what was checked, even if the file grows meanwhile.
-        return file.read(most_bytes)
 
 
 def _parse(description: bytes, where: str) -> dict[str, Any]:

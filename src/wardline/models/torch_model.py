@@ -47,7 +47,7 @@ class Network(nn.ModuleDict):
         for name, layer in self.layers():
             match layer:
                 case nn.Conv2d():
-                    hidden = functional.max_pool2d(functional.relu(apply(name, layer, hidden)), 2)
+                    hidden = functional.max_pool2d(torch.tanh(apply(name, layer, hidden)), 2)
                 case _ if name == "head":
                     hidden = apply(name, layer, hidden.flatten(1))
                 case _ if name == "wide":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from wardline.core import Claim
 from wardline.core.canonical import to_json
@@ -44,7 +44,7 @@ class DataFacts:
 class MembershipStep:
     """Membership inference against the released model and the unprotected twin."""
 
-    methods: tuple[str, ...]
+    methods: tuple[Literal["loss", "rmia", "lira"], ...]
     references: int
     fprs: tuple[float, ...]
 

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from wardline.core import Labels, PolicyError, check_compatible
 from wardline.data import Contract
-from wardline.dp import DpSgdConfig, Limit, default_config, default_plain_config, training_claim
+from wardline.dp import DpSgdConfig, Limit, TrainingOverrides, default_config, default_plain_config, training_claim
 from wardline.gate import (
     Accuracy,
     AttacksRan,
@@ -188,8 +188,7 @@ def _attacks(policy: Policy) -> tuple[MembershipStep | None, AuditStep | None]:
     for attack in policy.attacks:
         match attack:
             case sections.MembershipAttack():
-                references = attack.references + attack.references % 2  # the balanced design needs an even number
-                membership = MembershipStep(methods=attack.methods, references=references, fprs=attack.fpr)
+                membership = MembershipStep(methods=attack.methods, references=attack.references, fprs=attack.fpr)
             case sections.AuditAttack():
                 audit = AuditStep(canaries=attack.canaries, confidence=attack.confidence)
             case _:

@@ -163,9 +163,10 @@ class MembershipAttack(Part):
     )
     references: int = Field(
         default=16,
-        ge=2,
+        ge=4,
         le=1024,
-        description="number of reference models that the attacker trains; more make it stronger and slower",
+        multiple_of=2,
+        description="number of reference models that the attacker trains, even; more make it stronger and slower",
         examples=[16],
     )
     fpr: Annotated[tuple[Share, ...], size(1, 10), Distinct, Sequence] = Field(
@@ -183,7 +184,7 @@ class AuditAttack(Part):
 
     kind: Literal["audit"] = Field(description="one-run privacy audit", examples=["audit"])
     canaries: int = Field(
-        default=1000, ge=10, le=100_000, description="number of canaries, half of them left out", examples=[1000]
+        default=1000, ge=16, le=100_000, description="number of canaries, half of them left out", examples=[1000]
     )
     confidence: float = Field(
         default=0.95, ge=0.5, lt=1, description="confidence of the lower bound, as a probability", examples=[0.95]

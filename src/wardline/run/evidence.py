@@ -13,13 +13,12 @@ from typing import Any
 from wardline.core import Claim, Measurement
 from wardline.core.canonical import to_json
 from wardline.crypto import SigningKey
-from wardline.dp import Ledger
+from wardline.dp import Ledger, dataset_key
 from wardline.evidence import render_report, unsafe_write_unsigned_bundle, write_bundle
 from wardline.gate import GateResult
 from wardline.models import architecture_to_json, parameter_count
 from wardline.plan import Plan
 from wardline.policy import LoadedPolicy
-from wardline.run.release import dataset_key
 from wardline.run.workspace import StageResult
 
 _PACKAGES = (
@@ -50,12 +49,13 @@ class Findings:
 
 def ledger_facts(plan: Plan, ledger: Ledger) -> dict[str, Any]:
     """What the ledger says about this data set, all releases together."""
-    spent = ledger.spent(dataset_key(plan), delta=plan.limit.delta if plan.limit else plan.training.delta)
+    dataset = dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit)
+    spent = ledger.spent(dataset, delta=plan.limit.delta if plan.limit else plan.training.delta)
     return {
         "releases": spent.releases,
         "epsilon": spent.epsilon,
         "delta": spent.delta,
-        "head": ledger.head(),
+        "head": to_json(ledger.head()),
         "limit": to_json(plan.limit),
     }
 
@@ -110,9 +110,9 @@ def write_evidence(
     """Render the report and write the bundle, signed with `key`; unsigned if that is None.
 
     Returns:
-        The bundle's folder.
+        The path of the signed (or unsigned) statement inside the folder.
     """
     files = {"report.html": render_report(value), **model}
     if key is None:
-        return unsafe_write_unsigned_bundle(folder, predicate=value, files=files)
-    return write_bundle(folder, predicate=value, files=files, key=key)
+        return unsafe_write_unsigned_bundle(folder, predicate=value, files=files, replace=True)
+    return write_bundle(folder, predicate=value, files=files, key=key, replace=True)

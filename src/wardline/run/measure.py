@@ -6,7 +6,15 @@ import time
 
 import numpy as np
 
-from wardline.attacks import audit_training, clopper_pearson, membership, reference_recipe
+from wardline.attacks import (
+    AuditDesign,
+    MembershipSettings,
+    ReferenceRecipe,
+    audit_settings,
+    audit_training,
+    clopper_pearson,
+    membership,
+)
 from wardline.core import Measurement, Progress, SecureRandom, Seeds
 from wardline.data import Examples
 from wardline.dp import train_dp, train_plain
@@ -51,9 +59,8 @@ def measure_membership(
         control=baseline,
         members=parts[0],
         non_members=parts[1],
-        recipe=reference_recipe(plan.architecture, references=step.references),
-        methods=step.methods,
-        fprs=step.fprs,
+        recipe=ReferenceRecipe(architecture=plan.architecture, training=plan.baseline, references=step.references),
+        settings=MembershipSettings(methods=step.methods, fprs=step.fprs),
         seeds=Seeds(plan.seed).child("membership"),
         progress=progress,
     )
@@ -64,15 +71,20 @@ def measure_audit(plan: Plan, train: Examples, progress: Progress) -> tuple[Meas
     step = plan.audit
     assert step is not None
     seeds = Seeds(plan.seed).child("audit")
+    settings, scale = audit_settings(plan.training, n_units=plan.facts.train_units)
 
     def protected(architecture: Architecture, examples: Examples) -> TrainedModel:
-        return train_dp(
-            architecture, examples, config=plan.training, random=SecureRandom(), seeds=seeds, progress=progress
-        )
+        return train_dp(architecture, examples, config=settings, random=SecureRandom(), seeds=seeds, progress=progress)
 
     def unprotected(architecture: Architecture, examples: Examples) -> TrainedModel:
         return train_plain(architecture, examples, config=plan.baseline, seeds=seeds, progress=progress)
 
+    design = AuditDesign(
+        canaries=step.canaries,
+        scale=scale,
+        rows_per_unit=plan.training.max_rows_per_unit,
+        confidence=step.confidence,
+    )
     return (
         audit_training(
             train=protected,
@@ -80,8 +92,8 @@ def measure_audit(plan: Plan, train: Examples, progress: Progress) -> tuple[Meas
             architecture=plan.architecture,
             examples=train,
             claim=plan.claim,
-            canaries=step.canaries,
-            confidence=step.confidence,
+            design=design,
+            coins=SecureRandom(),
             progress=progress,
         ),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wardline.core import Progress, SecureRandom, Seeds, digest_value
 from wardline.data import Examples
-from wardline.dp import DpEvent, Ledger, Release, train_dp, train_plain
+from wardline.dp import DpEvent, Ledger, Release, dataset_key, train_dp, train_plain
 from wardline.models import model_files
 from wardline.plan import Plan
 from wardline.run.workspace import Computed, Workspace
@@ -38,11 +38,6 @@ class LedgerCheckpoints:
         self.ledger.progress(self.release_id, step, sha256)
         if before is not None and before[1] != sha256:
             self.workspace.remove(before[1])
-
-
-def dataset_key(plan: Plan) -> str:
-    """What the ledger adds up by: the contents of the data set and whose privacy counts."""
-    return digest_value({"table": plan.facts.sha256, "unit": plan.facts.unit})
 
 
 def train_released(
@@ -74,7 +69,7 @@ def train_released(
     event = DpEvent(sample_rate=config.sample_rate, noise_multiplier=config.noise_multiplier, steps=config.steps)
     release = Release(
         release_id=release_id,
-        dataset=dataset_key(plan),
+        dataset=dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit),
         unit=plan.facts.unit,
         events=(event,),
         description=f"{plan.project}: {plan.claim}",
@@ -113,17 +108,16 @@ def _choose(release_id: str, workspace: Workspace, ledger: Ledger) -> tuple[str,
       fresh noise. Charge it under a new id.
     - otherwise nothing that depends on the data has been seen: go on under this id, charged once.
     """
-    while True:
-        sealed = ledger.sealed(release_id)
-        if sealed is not None:
-            files = _restore(sealed, workspace)
-            if files is not None:
-                return release_id, files
-        else:
-            noted = ledger.checkpoint(release_id)
-            if noted is None or workspace.get(noted[1]) is not None:
-                return release_id, None
-        release_id = ledger.next_attempt_id(release_id)
+    release_id = ledger.latest_attempt_id(release_id)
+    sealed = ledger.sealed(release_id)
+    if sealed is not None:
+        files = _restore(sealed, workspace)
+        lost = files is None
+    else:
+        files = None
+        noted = ledger.checkpoint(release_id)
+        lost = noted is not None and workspace.get(noted[1]) is None
+    return (ledger.next_attempt_id(release_id), None) if lost else (release_id, files)
 
 
 def _store(files: dict[str, bytes], workspace: Workspace) -> str:

@@ -82,7 +82,8 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
     inputs = load_inputs(loaded, local_copy=options.local_copy, progress=progress)
     drawn = select(loaded, inputs)
     plan = resolve(loaded, facts_of(loaded, inputs, drawn), today=_today())
-    with Workspace(options.out) as workspace, Ledger(options.ledger) as ledger:
+    with Workspace(options.out) as workspace:
+        ledger = Ledger(options.ledger)
         stages = _Stages(workspace, progress)
 
         data = {"table": inputs.sha256, "data": loaded.policy.to_json()["data"], "seed": plan.seed}

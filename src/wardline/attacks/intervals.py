@@ -1,0 +1,74 @@
+"""Confidence intervals for the figures of attacks: rates, and areas under ROC curves."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.optimize import brentq
+from scipy.stats import beta, norm
+
+from wardline.core import Interval
+from wardline.core.checks import at_least, probability
+
+
+def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
+    """The exact interval of a rate; its coverage is at least `level` for every true rate.
+
+    Args:
+        successes: how many trials succeeded, from 0 to `trials`.
+        trials: how many there were, at least 1.
+        level: the confidence, in (0, 1).
+
+    Raises:
+        ValueError: for counts or a level out of range.
+
+    References: Clopper and Pearson 1934.
+    """
+    at_least("trials", trials, 1)
+    probability("level", level)
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must lie between 0 and {trials}, not {successes}")
+    tail = (1.0 - level) / 2.0
+    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
+    high = 1.0 if successes == trials else float(beta.ppf(1.0 - tail, successes + 1, trials - successes))
+    return Interval(low=low, high=high, level=level, method="Clopper-Pearson")
+
+
+def auc_interval(auc: float, positives: int, negatives: int, *, level: float = 0.95) -> Interval:
+    """A score interval of an area under an ROC curve: all areas whose normal test does not reject `auc`.
+
+    The variance is that of Hanley and McNeil, taken at the area under test rather than at the one observed
+    (Newcombe's method 5). So the interval keeps a width when the curves part completely, and it leaves 0.5
+    out exactly when the Mann-Whitney test (normal approximation, no ties) rejects chance. It is asymptotic.
+
+    Args:
+        auc: the observed area, in [0, 1].
+        positives: how many scores the one side had, at least 1.
+        negatives: how many the other had, at least 1.
+        level: the confidence, in (0, 1).
+
+    Raises:
+        ValueError: for arguments out of range.
+
+    References: Hanley and McNeil 1982; Newcombe 2006, part 2, method 5.
+    """
+    at_least("positives", positives, 1)
+    at_least("negatives", negatives, 1)
+    probability("level", level)
+    if not 0.0 <= auc <= 1.0:
+        raise ValueError(f"auc must lie between 0 and 1, not {auc}")
+    width = float(norm.ppf((1.0 + level) / 2.0))
+
+    def excess(area: float) -> float:
+        return abs(auc - area) - width * math.sqrt(_variance(area, positives, negatives))
+
+    # At either end of [0, 1] the variance is zero and the excess is the distance, so each side brackets a root.
+    low = 0.0 if auc == 0.0 else brentq(excess, 0.0, auc, xtol=1e-12)
+    high = 1.0 if auc == 1.0 else brentq(excess, auc, 1.0, xtol=1e-12)
+    return Interval(low=float(low), high=float(high), level=level, method="score interval (Newcombe 2006, method 5)")
+
+
+def _variance(area: float, positives: int, negatives: int) -> float:
+    spread = (positives + negatives) / 2.0 - 1.0
+    inner = 1.0 + spread * ((1.0 - area) / (2.0 - area) + area / (1.0 + area))
+    return area * (1.0 - area) * inner / (positives * negatives)

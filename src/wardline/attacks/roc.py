@@ -1,0 +1,137 @@
+"""ROC curves of membership scores, and the one point of them that matters: the rate at few false alarms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from wardline.attacks.intervals import auc_interval, clopper_pearson
+from wardline.core import Interval
+from wardline.core.checks import probability
+
+MAX_POINTS = 200
+"""The most points that a curve keeps for a chart."""
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roc:
+    """An ROC curve: for each false-positive rate that occurs, the best true-positive rate.
+
+    Attributes:
+        fpr, tpr: rates, rising, from the strictest threshold to (1, 1).
+        auc: the area under the curve (Mann-Whitney statistic; a tie counts half).
+        auc_interval: its interval.
+        members, non_members: how many scores each side had.
+    """
+
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    auc: float
+    auc_interval: Interval
+    members: int
+    non_members: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TprAtFpr:
+    """The true-positive rate at a bounded false-positive rate.
+
+    Attributes:
+        fpr: the bound.
+        value: share of the members whose score lies above the threshold.
+        interval: Clopper-Pearson, for that threshold.
+        reached_fpr: the share of non-members above the threshold: the bound or less.
+        trials: how many members there were.
+    """
+
+    fpr: float
+    value: float
+    interval: Interval
+    reached_fpr: float
+    trials: int
+
+
+def roc_curve(members: Scores, non_members: Scores, *, level: float = 0.95, points: int = MAX_POINTS) -> Roc:
+    """The ROC curve of scores (higher means: looks like a member), thinned evenly on a logarithmic axis.
+
+    Raises:
+        ValueError: if a side is empty or a score is not finite.
+    """
+    members, non_members = _checked(members), _checked(non_members)
+    descending = np.sort(non_members)[::-1]
+    # With k false positives allowed, the threshold is the (k+1)-th highest non-member; ties go to its side.
+    above = len(members) - np.searchsorted(np.sort(members), descending, side="right")
+    tpr = np.append(above, len(members)) / len(members)
+    # Tied non-members turn positive together: only thresholds just above a distinct score exist.
+    reached = np.searchsorted(-descending, -descending, side="left")
+    fpr = np.append(reached, len(non_members)) / len(non_members)
+    keep = _thin(len(fpr), points)
+    ranks = rankdata(np.concatenate([members, non_members]))
+    wins = ranks[: len(members)].sum() - len(members) * (len(members) + 1) / 2.0
+    auc = float(wins / (len(members) * len(non_members)))
+    return Roc(
+        fpr=tuple(float(value) for value in fpr[keep]),
+        tpr=tuple(float(value) for value in tpr[keep]),
+        auc=auc,
+        auc_interval=auc_interval(auc, len(members), len(non_members), level=level),
+        members=len(members),
+        non_members=len(non_members),
+    )
+
+
+def non_members_needed(fpr: float) -> int:
+    """How many non-members a false-positive rate asks for: below that, no threshold can be seen to keep it."""
+    probability("fpr", fpr)
+    return math.ceil(1.0 / fpr - 1e-9)
+
+
+def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float, level: float = 0.95) -> TprAtFpr:
+    """The share of members recognised by the most generous threshold that keeps the false-positive rate.
+
+    The threshold is chosen on the non-members alone, so that at most `fpr` of them lie above it, and a tie
+    with it is not called a member. The interval takes that threshold as given: it states how sure the rate
+    of *this* attack is, not how the threshold would vary with other non-members.
+
+    Raises:
+        ValueError: if there are fewer than 1/fpr non-members, or a score is not finite.
+
+    References: Carlini et al. 2022, section III (why a rate at few false alarms, not an average).
+    """
+    members, non_members = _checked(members), _checked(non_members)
+    needed = non_members_needed(fpr)
+    if len(non_members) < needed:
+        raise ValueError(f"a false-positive rate of {fpr:g} needs {needed} non-members, there are {len(non_members)}")
+    allowed = math.floor(fpr * len(non_members) + 1e-9)
+    threshold = np.sort(non_members)[::-1][allowed]
+    recognised = int((members > threshold).sum())
+    return TprAtFpr(
+        fpr=fpr,
+        value=recognised / len(members),
+        interval=clopper_pearson(recognised, len(members), level=level),
+        reached_fpr=float((non_members > threshold).mean()),
+        trials=len(members),
+    )
+
+
+def _checked(scores: Scores) -> Scores:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or len(scores) == 0:
+        raise ValueError("scores form one row that is not empty")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    return scores
+
+
+def _thin(count: int, points: int) -> npt.NDArray[np.int64]:
+    """Indices of at most `points` of `count` places: both ends, half evenly on a log axis, half on a linear one."""
+    if count <= points:
+        return np.arange(count, dtype=np.int64)
+    half = (points - 2) // 2
+    spaced = np.concatenate([np.geomspace(1, count - 1, half), np.linspace(1, count - 1, half), [0, count - 1]])
+    return np.unique(spaced.round().astype(np.int64))
