@@ -14,11 +14,11 @@ from wardline.core.errors import WardlineError
 COMMANDS = {
     "data": "Look at a data set and infer its contract.",
     "explain": "Say what a code means and what to do about it.",
-    "init": "Write a commented policy to start from.",
+    "init": "Write a commented POLICY to start from; an existing file is never overwritten.",
     "keys": "Make signing keys.",
     "policy": "Check, explain or document a policy.",
-    "run": "Train, attack, judge and sign what a policy describes.",
-    "verify": "Check an evidence bundle against a public key.",
+    "run": "Train, attack, judge and sign what POLICY describes.",
+    "verify": "Check an evidence BUNDLE against a public key.",
 }
 """Each command lives in the module of its name; these lines keep `--help` from importing them all."""
 

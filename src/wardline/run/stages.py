@@ -59,7 +59,9 @@ def plan_run(policy: Path, *, local_copy: Path | None = None, progress: Progress
     """What a run would do. The data is read for its sizes; nothing is charged, trained or written."""
     loaded = load_policy(policy)
     inputs = load_inputs(loaded, local_copy=local_copy, progress=progress or NoProgress())
-    return resolve(loaded, facts_of(loaded, inputs, select(loaded, inputs)), today=_today())
+    return resolve(
+        loaded, facts_of(loaded, inputs, select(loaded, inputs)), today=datetime.datetime.now(datetime.UTC).date()
+    )
 
 
 def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) -> RunOutcome:
@@ -78,10 +80,11 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
             half-written, and what was finished is kept.
     """
     progress = progress or NoProgress()
+    now = datetime.datetime.now(datetime.UTC)  # one clock: waivers are judged by the date that the evidence carries
     loaded = load_policy(policy)
     inputs = load_inputs(loaded, local_copy=options.local_copy, progress=progress)
     drawn = select(loaded, inputs)
-    plan = resolve(loaded, facts_of(loaded, inputs, drawn), today=_today())
+    plan = resolve(loaded, facts_of(loaded, inputs, drawn), today=now.date())
     with Workspace(options.out) as workspace:
         ledger = Ledger(options.ledger)
         stages = _Stages(workspace, progress)
@@ -118,7 +121,7 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
             )
 
         claims = (plan.claim,)
-        gate = judge(plan.rules, claims, found, waivers=plan.waivers, today=_today())
+        gate = judge(plan.rules, claims, found, waivers=plan.waivers, today=now.date())
         findings = Findings(
             loaded=loaded,
             plan=plan,
@@ -131,7 +134,7 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
         told = stages.do(
             "evidence",
             {"policy": loaded.sha256, "stages": [stage.sha256 for stage in stages.done], "verdict": gate.verdict},
-            lambda _: (predicate(findings, now=datetime.datetime.now(datetime.UTC)), {}),
+            lambda _: (predicate(findings, now=now), {}),
         )
         evidence = write_evidence(options.out / "evidence", value=told.value, model=released.blobs, key=options.key)
     return RunOutcome(
@@ -164,7 +167,3 @@ class _Stages:
     ) -> tuple[Measurement, ...]:
         result = self.do(name, inputs, lambda _: ({"measurements": [one.to_json() for one in measure()]}, {}))
         return tuple(Measurement.from_json(one) for one in result.value["measurements"])
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()
