@@ -73,7 +73,7 @@ SEARCH = "protections:\n  - {kind: search, on: private, grid: {learning_rate: [0
 SCALING = "protections:\n  - {kind: scaling, fit: data}"
 TWICE = "protections:\n  - {kind: dp-sgd, epsilon: 1, delta: 1e-4}"
 EXPIRED = 'waivers:\n  - {rule: accuracy, who: "A. P.", why: pilot, until: 2020-01-01}\ngates:'
-SHA = "0" * 64
+SHA = "ab" * 32
 
 CASES: list[tuple[str, Change, str, int, str]] = [
     # name, change, code, exit code, what the message or its place must name
