@@ -5,8 +5,9 @@ Names are loaded when first used, so that importing the room does not load torch
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from wardline.core.extras import need
 
 if TYPE_CHECKING:
     from wardline.attacks.audit import AuditDesign, audit_training
@@ -71,4 +72,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    return getattr(need(_MODULES[name], extra="torch"), name)

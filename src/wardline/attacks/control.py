@@ -18,29 +18,30 @@ from wardline.attacks.shadow import Flags, ReferenceRecipe, balanced_design, tra
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig
-from wardline.models import parameter_count
+from wardline.models import Architecture, Logistic, parameter_count
 
 MOST_UNITS = 1000
-"""The most units on either side of the control."""
+"""The most units on either side of one control."""
 
 _LEAST_UNITS = 40
-_STEPS = 1000
+_POOLED_UNITS = 400
+_STEPS = 500
 _BATCH = 128
-_LEARNING_RATE = 5e-3
 _SILENT = NoProgress()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MemorisedCandidates:
-    """What an attack needs to know about the control and its candidates.
+class Memorised:
+    """What an attack needs to know about the controls, their references and their candidates.
 
     Attributes:
-        logits: [rows, classes], of the control.
-        reference_logits: [models, rows, classes].
+        logits: [rows, classes], each row by the control whose candidate it is.
+        reference_logits: [references, rows, classes], by that control's references.
         y: [rows], the drawn labels.
-        unit: [rows], dense.
-        inside: [models, units], which reference was trained on which unit.
-        members: how many units, the first ones, the control was trained on.
+        unit: [rows], dense; members first. A unit is new in every control.
+        inside: [references, units], whether the reference of that number was trained on the unit.
+        members: how many units, the first ones, a control was trained on.
+        controls: how many controls were pooled.
     """
 
     logits: npt.NDArray[np.float32]
@@ -49,15 +50,18 @@ class MemorisedCandidates:
     unit: npt.NDArray[np.int64]
     inside: Flags
     members: int
+    controls: int
 
 
 def memorise(
     candidates: Examples, members: int, *, recipe: ReferenceRecipe, seeds: Seeds, progress: Progress = _SILENT
-) -> MemorisedCandidates:
-    """Train the control and its references on randomly labelled candidates.
+) -> Memorised:
+    """Train controls and their references on randomly labelled candidates.
 
-    It takes as many units a side as the architecture has parameters (within `MOST_UNITS` and what there is):
-    about what it could memorise (Cover 1965). More would only be learned in part, and show less.
+    A control takes as many units a side as the architecture has parameters (within `MOST_UNITS` and what there
+    is): about what it could memorise (Cover 1965). More would only be learned in part, and show less. Where that
+    is few, several controls with fresh labels are trained and their candidates pooled, so that chance is told from
+    success.
 
     Args:
         candidates: members first, then non-members.
@@ -66,38 +70,85 @@ def memorise(
         seeds: labels, choice of units, weights and orders.
         progress: told how training goes.
     """
-    side = min(members, candidates.n_units - members, MOST_UNITS)
-    side = min(side, max(_LEAST_UNITS, parameter_count(recipe.architecture)))
-    chooser = seeds.numpy("control.units")
-    chosen = np.concatenate(
-        [chooser.permutation(members)[:side], members + chooser.permutation(candidates.n_units - members)[:side]]
+    side = min(members, candidates.n_units - members, max(_LEAST_UNITS, parameter_count(recipe.architecture)))
+    side = min(side, MOST_UNITS)
+    controls = math.ceil(_POOLED_UNITS / side)
+    draws = [_draw(candidates, members, side, recipe.references, seeds.child(f"control.{k}")) for k in range(controls)]
+    first_row = np.cumsum([0, *(len(draw.rows) for draw in draws)])
+    rows = np.concatenate([draw.rows for draw in draws])
+    y = np.concatenate([draw.y for draw in draws])
+    sets = [
+        first + np.flatnonzero(flags) for draw, first in zip(draws, first_row, strict=False) for flags in draw.flags
+    ]
+    size = max(map(len, sets))
+    stack = train_stack(
+        dataclasses.replace(recipe, training=_training(recipe.architecture, size)),
+        candidates.x[rows],
+        y,
+        # The shorter sets hold some of their rows twice, so that no member is left out.
+        np.stack([np.resize(one, size) for one in sets]),
+        seeds=seeds.child("control"),
+        progress=progress,
     )
+    models = recipe.references + 1
+    answers = np.concatenate(
+        [stack.part(k * models, (k + 1) * models).logits(candidates.x[draw.rows]) for k, draw in enumerate(draws)],
+        axis=1,
+    )
+    # Members of all controls first, then all non-members.
+    unit = np.concatenate(
+        [
+            np.where(draw.unit < side, draw.unit + k * side, draw.unit + (controls - 1 + k) * side)
+            for k, draw in enumerate(draws)
+        ]
+    )
+    inside = np.concatenate(
+        [draw.inside[:, :side] for draw in draws] + [draw.inside[:, side:] for draw in draws], axis=1
+    )
+    return Memorised(
+        logits=answers[0],
+        reference_logits=answers[1:],
+        y=y,
+        unit=unit,
+        inside=inside,
+        members=controls * side,
+        controls=controls,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Draw:
+    """One control's candidates: the first half of its units are members."""
+
+    rows: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    inside: Flags
+
+    @property
+    def flags(self) -> Flags:
+        """[1 + references, rows]: on which rows the control, then each reference is trained."""
+        member = np.arange(self.inside.shape[1]) < self.inside.shape[1] // 2
+        return np.concatenate([member[None], self.inside])[:, self.unit]
+
+
+def _draw(candidates: Examples, members: int, side: int, references: int, seeds: Seeds) -> _Draw:
+    chooser = seeds.numpy("units")
+    inside = chooser.permutation(members)[:side]
+    outside = members + chooser.permutation(candidates.n_units - members)[:side]
     place = np.full(candidates.n_units, -1, dtype=np.int64)
-    place[chosen] = np.arange(2 * side)
+    place[np.concatenate([inside, outside])] = np.arange(2 * side)
     rows = np.flatnonzero(place[candidates.unit] >= 0)
-    unit = place[candidates.unit[rows]]
-    y = seeds.numpy("control.labels").integers(len(candidates.classes), size=len(rows))
-    inside = balanced_design(2 * side, recipe.references, generator=seeds.numpy("control.design"))
-    inside = np.concatenate([(np.arange(2 * side) < side)[None], inside])
-    recipe = dataclasses.replace(recipe, training=_training(inside[:, unit]))
-    sets = _padded_sets(inside[:, unit])
-    stack = train_stack(recipe, candidates.x[rows], y, sets, seeds=seeds.child("control"), progress=progress)
-    logits = stack.logits(candidates.x[rows])
-    return MemorisedCandidates(
-        logits=logits[0], reference_logits=logits[1:], y=y, unit=unit, inside=inside[1:], members=side
+    return _Draw(
+        rows=rows,
+        unit=place[candidates.unit[rows]],
+        y=seeds.numpy("labels").integers(len(candidates.classes), size=len(rows)),
+        inside=balanced_design(2 * side, references, generator=seeds.numpy("design")),
     )
 
 
-def _training(inside_rows: Flags) -> PlainConfig:
-    """About a thousand steps of Adam without any regularisation: enough to memorise what there is."""
-    size = int(inside_rows.sum(axis=1).max())
+def _training(architecture: Architecture, size: int) -> PlainConfig:
+    """Some hundred steps of Adam without any regularisation: enough to memorise what there is."""
     batch = min(_BATCH, max(1, size // 2))
     epochs = max(1, round(_STEPS / math.ceil(size / batch)))
-    return PlainConfig(batch=batch, epochs=epochs, learning_rate=_LEARNING_RATE)
-
-
-def _padded_sets(inside_rows: Flags) -> npt.NDArray[np.int64]:
-    """Sets of equal size, the shorter ones with some of their rows twice: no member is left out."""
-    rows = [np.flatnonzero(inside) for inside in inside_rows]
-    size = max(map(len, rows))
-    return np.stack([np.resize(one, size) for one in rows])
+    return PlainConfig(batch=batch, epochs=epochs, learning_rate=3e-2 if isinstance(architecture, Logistic) else 1e-2)

@@ -10,6 +10,8 @@ from scipy.stats import beta, norm
 from wardline.core import Interval
 from wardline.core.checks import at_least, probability
 
+_TINY = 1e-12
+
 
 def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     """The exact interval of a rate; its coverage is at least `level` for every true rate.
@@ -62,9 +64,10 @@ def auc_interval(auc: float, positives: int, negatives: int, *, level: float = 0
     def excess(area: float) -> float:
         return abs(auc - area) - width * math.sqrt(_variance(area, positives, negatives))
 
-    # At either end of [0, 1] the variance is zero and the excess is the distance, so each side brackets a root.
-    low = 0.0 if auc == 0.0 else brentq(excess, 0.0, auc, xtol=1e-12)
-    high = 1.0 if auc == 1.0 else brentq(excess, auc, 1.0, xtol=1e-12)
+    # The excess is negative around the observed area and positive at the far end. An observed area of exactly 0
+    # or 1 is a root itself, with no width; the one looked for lies beyond it.
+    low = 0.0 if auc == 0.0 else brentq(excess, 0.0, min(auc, 1.0 - _TINY), xtol=_TINY)
+    high = 1.0 if auc == 1.0 else brentq(excess, max(auc, _TINY), 1.0, xtol=_TINY)
     return Interval(low=float(low), high=float(high), level=level, method="score interval (Newcombe 2006, method 5)")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.control import MemorisedCandidates, memorise
+from wardline.attacks.control import Memorised, memorise
 from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, roc_curve, tpr_at_fpr
 from wardline.attacks.scores import (
     FIXED_VARIANCE_UP_TO,
@@ -112,9 +112,10 @@ def membership(
     For every method there are measurements of the target (subject ``released``) and of the unprotected twin
     (``baseline``): true-positive rates at `settings.fprs`, refused where non-members are too few to see such a
     rate, and the area under the ROC curve. The positive control is the twin. Where the attack finds nothing on
-    the twin because that generalises well, the control is instead the same architecture trained on random labels of
-    candidate rows (see `attacks.control`); `Control.description` tells which. A control has passed if the lower
-    end of an interval lies above chance, at a confidence divided among all figures tried.
+    the twin because that generalises well, the control is instead the same architecture made to memorise random
+    labels of candidate rows (see `attacks.control`); `Control.description` tells which. A control has passed if
+    the lower end of an interval lies above chance, at a confidence divided among all figures tried. It may be that
+    of the area where a rate at so few false alarms cannot be told from chance.
 
     A high rate proves leakage; a low one does not exclude it, since a better attack may exist. Only a claim that
     rests on a theorem bounds every attack.
@@ -246,7 +247,7 @@ def _attack(
     return figures
 
 
-def _memorising(memorised: MemorisedCandidates, settings: MembershipSettings, level: float) -> _Positive:
+def _memorising(memorised: Memorised, settings: MembershipSettings, level: float) -> _Positive:
     figures = _attack(
         scaled_confidence(memorised.logits, memorised.y),
         scaled_confidence(memorised.reference_logits, memorised.y),
@@ -256,7 +257,8 @@ def _memorising(memorised: MemorisedCandidates, settings: MembershipSettings, le
         settings=settings,
         level=level,
     )
-    name = f"the unprotected architecture made to memorise random labels of {memorised.members} members"
+    each = memorised.members // memorised.controls
+    name = f"{memorised.controls} unprotected models, each made to memorise {each} members with random labels"
     return _Positive(name=name, figures=figures)
 
 

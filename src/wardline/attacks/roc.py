@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+from scipy.stats import beta, rankdata
 
 from wardline.attacks.intervals import auc_interval, clopper_pearson
 from wardline.core import Interval
@@ -45,7 +45,7 @@ class TprAtFpr:
     Attributes:
         fpr: the bound.
         value: share of the members whose score lies above the threshold.
-        interval: Clopper-Pearson, for that threshold.
+        interval: for the rate at a false-positive rate of `fpr` in the population, threshold included.
         reached_fpr: the share of non-members above the threshold: the bound or less.
         trials: how many members there were.
     """
@@ -95,8 +95,12 @@ def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float, level: float
     """The share of members recognised by the most generous threshold that keeps the false-positive rate.
 
     The threshold is chosen on the non-members alone, so that at most `fpr` of them lie above it, and a tie
-    with it is not called a member. The interval takes that threshold as given: it states how sure the rate
-    of *this* attack is, not how the threshold would vary with other non-members.
+    with it is not called a member.
+
+    The interval is free of distributional assumptions and takes into account that the threshold was estimated:
+    its ends are Clopper-Pearson bounds of the share of members above a stricter and a laxer threshold, whose
+    false-positive rates in the population lie below and above `fpr` by Clopper-Pearson bounds too; the error is
+    divided equally among the four. With few non-members no threshold is surely strict enough, and it starts at 0.
 
     Raises:
         ValueError: if there are fewer than 1/fpr non-members, or a score is not finite.
@@ -113,10 +117,31 @@ def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float, level: float
     return TprAtFpr(
         fpr=fpr,
         value=recognised / len(members),
-        interval=clopper_pearson(recognised, len(members), level=level),
+        interval=_rate_interval(members, non_members, fpr=fpr, level=level),
         reached_fpr=float((non_members > threshold).mean()),
         trials=len(members),
     )
+
+
+def _rate_interval(members: Scores, non_members: Scores, *, fpr: float, level: float) -> Interval:
+    """All true-positive rates at this false-positive rate that neither side's scores reject."""
+    count = len(non_members)
+    descending = np.sort(non_members)[::-1]
+    each = 1.0 - (1.0 - level) / 2.0  # of a two-sided bound of which one side is used: a quarter of the error
+    tail = (1.0 - each) / 2.0
+    above = np.arange(count)
+    # The share of the population above the (k+1)-th highest of n scores is at most Beta(k+1, n-k) distributed,
+    # the share not below the k-th highest at least Beta(k, n-k+1): the distributions behind Clopper-Pearson.
+    strict = np.flatnonzero(beta.ppf(1.0 - tail, above + 1, count - above) <= fpr)
+    lax = np.flatnonzero(beta.ppf(tail, above + 1, count - above) > fpr)
+    low, high = 0.0, 1.0
+    if len(strict):
+        recognised = int((members > descending[strict[-1]]).sum())
+        low = clopper_pearson(recognised, len(members), level=each).low
+    if len(lax):
+        recognised = int((members >= descending[lax[0]]).sum())
+        high = clopper_pearson(recognised, len(members), level=each).high
+    return Interval(low=low, high=high, level=level, method="Clopper-Pearson, of members and of the threshold")
 
 
 def _checked(scores: Scores) -> Scores:

@@ -118,6 +118,11 @@ class Stack:
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
 
+    def part(self, start: int, stop: int) -> Stack:
+        """The models from `start` up to, not including, `stop`."""
+        parameters = {name: value[start:stop] for name, value in self.parameters.items()}
+        return Stack(architecture=self.architecture, parameters=parameters)
+
     def logits(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits of every model: [models, rows, classes]."""
         network = build(self.architecture)

@@ -9,10 +9,10 @@ from wardline.core.errors import MissingExtraError
 
 
 def need(module: str, *, extra: str) -> Any:
-    """Import a module of an optional library.
+    """Import a module that is, or leans on, an optional library.
 
     Args:
-        module: its full name.
+        module: its full name; one of ours may be named too, and then whatever it leans on is what is missed.
         extra: the extra of the package that brings it.
 
     Raises:
@@ -21,6 +21,9 @@ def need(module: str, *, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        missing = (error.name or module).partition(".")[0]
+        if missing == __name__.partition(".")[0]:
+            raise  # a mistake of ours, which no installation mends
         raise MissingExtraError(
-            f"this needs {module.partition('.')[0]}, which is not installed", hint=f"pip install 'wardline[{extra}]'"
+            f"this needs {missing}, which is not installed", hint=f"pip install 'wardline[{extra}]'"
         ) from error

@@ -15,6 +15,7 @@ _REMEDIES = {
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder on a disk that can be written",
+    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
 }
 
@@ -48,10 +49,11 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         mode: its permissions, of which the process's umask takes away what it always does.
 
     Raises:
-        WorkspaceError: if it cannot be written; the old file, if any, is then untouched.
+        WorkspaceError: if it cannot be written; the old file, if any, is then untouched. If only the folder cannot be
+            synced, the new file is in place, but may not outlast a power cut.
     """
     make_folder(path.parent)
-    temporary = path.parent / f".{path.name[:200]}.{os.urandom(8).hex()}"
+    temporary = path.parent / f".wardline-{os.urandom(8).hex()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:

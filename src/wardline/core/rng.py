@@ -8,6 +8,7 @@ code that protects privacy takes the second type and nothing else.
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from typing import Any, NoReturn, final
 
@@ -24,9 +25,9 @@ class Seeds:
     """
 
     def __init__(self, root: int) -> None:
-        if root < 0:
+        self.root = operator.index(root)
+        if self.root < 0:
             raise ValueError("a seed is a whole number of at least 0")
-        self.root = root
 
     def _derive(self, name: str) -> int:
         digest = hashlib.sha256(f"wardline-seed/1\0{self.root}\0{name}".encode()).digest()
@@ -55,7 +56,7 @@ _forks = 0
 
 
 def _count_fork() -> None:
-    global _forks  # noqa: PLW0603 (the process has one)
+    global _forks
     _forks += 1
 
 

@@ -5,8 +5,9 @@ Names are loaded when first used: the ledger and the accountant do not wait for 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from wardline.core.extras import need
 
 if TYPE_CHECKING:
     from wardline.dp.accounting import DpEvent, calibrate_noise, compose, delta_spent, epsilon_spent
@@ -83,4 +84,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"wardline.dp.{_HOMES[name]}"), name)
+    return getattr(need(f"wardline.dp.{_HOMES[name]}", extra="dp"), name)

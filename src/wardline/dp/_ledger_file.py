@@ -45,6 +45,7 @@ class Row(NamedTuple):
 _COLUMNS = ", ".join(Row._fields)
 _APPLICATION = 0x574C4447  # "WLDG" in the header of the file: no other program's database is taken for a ledger
 _VERSION = 1
+_LEAST_BYTES = 512  # the smallest page of SQLite
 _BUSY_SECONDS = 60.0
 _DIGEST = "NOT GLOB '*[^0-9a-f]*' AND length"
 
@@ -106,7 +107,15 @@ def create(path: Path, *, at: str, body: str) -> None:
         IntegrityError: if something else stands there.
     """
     make_folder(path.parent)
-    fresh = not path.exists()
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    except OSError as error:
+        raise workspace_error(error, path) from error
+    if path.is_file() and 0 < size < _LEAST_BYTES:
+        # SQLite would take the stump of a file for an empty database, and write over it.
+        raise IntegrityError("this is not a sound ledger", where=str(path), hint=_DISTRUST)
     with translated(path), contextlib.closing(_connect(path, "rwc")) as db:
         if db.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION:
             return
@@ -124,11 +133,10 @@ def create(path: Path, *, at: str, body: str) -> None:
             db.execute(f"PRAGMA user_version = {_VERSION}")
             append(db, None, "open", at=at, body=body)
         db.execute("COMMIT")
-    if fresh:
-        try:
-            sync_folder(path.parent)
-        except OSError as error:
-            raise workspace_error(error, path) from error
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise workspace_error(error, path) from error
 
 
 def read(path: Path) -> list[Row]:
@@ -234,9 +242,13 @@ def _connect(path: Path, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
     )
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA trusted_schema = OFF")
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA trusted_schema = OFF")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from wardline.core.canonical import to_json
 from wardline.core.checks import positive, probability
-from wardline.core.errors import MissingExtraError
+from wardline.core.extras import need
 
 if TYPE_CHECKING:
     from dp_accounting.pld import privacy_loss_distribution
@@ -303,15 +303,10 @@ def _narrowest(groups: tuple[_Group, ...]) -> float:
 
 def _distribution(groups: tuple[_Group, ...], interval: float) -> privacy_loss_distribution.PrivacyLossDistribution:
     """The privacy loss distribution of the composition, every loss rounded up to a multiple of the interval."""
-    try:
-        from dp_accounting.pld import privacy_loss_distribution
-    except ImportError as error:
-        raise MissingExtraError(
-            "accounting needs dp_accounting, which is not installed", hint="pip install 'wardline[dp]'"
-        ) from error
+    pld = need("dp_accounting.pld.privacy_loss_distribution", extra="dp")
     total = None
     for sample_rate, noise, count in groups:
-        single = privacy_loss_distribution.from_gaussian_mechanism(
+        single = pld.from_gaussian_mechanism(
             noise, sampling_prob=sample_rate, value_discretization_interval=interval, pessimistic_estimate=True
         )
         part = single.self_compose(count) if count > 1 else single

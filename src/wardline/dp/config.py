@@ -7,6 +7,9 @@ from typing import Literal
 
 from wardline.core.checks import at_least, positive, probability
 
+LARGEST_LEARNING_RATE = 1e30
+"""Beyond it, the 32-bit arithmetic of a step overflows whatever the data is."""
+
 Unit = Literal["row", "person"]
 """What one participant contributes: a row, or all rows of a person."""
 
@@ -25,7 +28,7 @@ class DpSgdConfig:
         noise_multiplier: standard deviation of the noise on a step's gradient sum, in units of clip_norm; above 0.
         sample_rate: probability with which a unit joins a step, in (0, 1].
         steps: how many noisy steps are taken, at least 1.
-        learning_rate: how far a step goes, per unit of the mean clipped gradient; above 0.
+        learning_rate: how far a step goes, per unit of the mean clipped gradient; above 0, at most 1e30.
         momentum: share of the last step's direction that is kept, in [0, 1). Post-processing.
         unit: whose privacy is protected.
         max_rows_per_unit: the most rows that a unit may have, at least 1; 1 if the unit is a row.
@@ -50,7 +53,7 @@ class DpSgdConfig:
         probability("delta", self.delta)
         positive("clip_norm", self.clip_norm)
         positive("noise_multiplier", self.noise_multiplier)
-        positive("learning_rate", self.learning_rate)
+        check_learning_rate(self.learning_rate)
         if not 0 < self.sample_rate <= 1:
             raise ValueError(f"sample_rate must be above 0 and at most 1, not {self.sample_rate}")
         at_least("steps", self.steps, 1)
@@ -61,3 +64,13 @@ class DpSgdConfig:
         at_least("max_rows_per_unit", self.max_rows_per_unit, 1)
         if self.unit == "row" and self.max_rows_per_unit != 1:
             raise ValueError("max_rows_per_unit must be 1 if the privacy unit is a row")
+
+
+def check_learning_rate(value: float) -> None:
+    """Refuse a learning rate that is not above 0 or that overflows by itself.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if positive("learning_rate", value) > LARGEST_LEARNING_RATE:
+        raise ValueError(f"learning_rate must be at most {LARGEST_LEARNING_RATE:g}, not {value}")

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from wardline.core import DataError, NoProgress, Progress, Seeds
-from wardline.core.checks import at_least, positive
+from wardline.core import DataError, NoProgress, Progress, Seeds, UsageError
+from wardline.core.checks import at_least
 from wardline.data import Examples
+from wardline.dp.config import check_learning_rate
 from wardline.models import Architecture, Cnn, TrainedModel, build, columns, torch_generator
 
 _SILENT = NoProgress()
@@ -27,7 +28,7 @@ class PlainConfig:
     Attributes:
         batch: rows in a step, at least 1.
         epochs: passes over the data, at least 1.
-        learning_rate: Adam's, at the first step; it falls linearly to 0. Above 0.
+        learning_rate: Adam's, at the first step; it falls linearly to 0. Above 0, at most 1e30.
         weight_decay: decoupled weight decay (Loshchilov and Hutter 2019), at least 0.
 
     Raises:
@@ -42,7 +43,7 @@ class PlainConfig:
     def __post_init__(self) -> None:
         at_least("batch", self.batch, 1)
         at_least("epochs", self.epochs, 1)
-        positive("learning_rate", self.learning_rate)
+        check_learning_rate(self.learning_rate)
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError("weight_decay must be a finite number of at least 0")
 
@@ -88,6 +89,7 @@ def train_plain(
     Raises:
         ValueError: if examples and architecture do not fit together.
         DataError: if there are no rows.
+        UsageError: if the parameters overflow.
     """
     if len(examples) == 0:
         raise DataError("there are no rows to train on", hint="check the data source and the held-out share")
@@ -111,6 +113,10 @@ def train_plain(
             optimizer.step()
             schedule.step()
         progress.advance(epoch + 1)
+    if not all(bool(value.isfinite().all()) for value in network.parameters()):
+        raise UsageError(
+            "training diverged: the parameters are no longer finite", hint="choose a smaller learning_rate"
+        )
     progress.finish()
     return TrainedModel(
         architecture=architecture,

@@ -170,14 +170,14 @@ def training_claim(config: DpSgdConfig, *, n_units: int) -> Claim:
             "accountant": "PLD",
         },
         assumptions=(
-            f"Neighbouring data sets differ by adding or removing one {config.unit} with all of its rows.",
+            f"Neighbouring data sets differ by adding or removing one {config.unit}{" with all rows" if config.unit == "person" else ""}.",
             "The data contract (columns, ranges, categories, classes) and all training settings are public and were "
             "not chosen by looking at this data.",
             "The number of units is public: step size and sampling are derived from it.",
             "Rows of one person carry the same identifier, and different units are not copies of each other."
             if config.unit == "person"
-            else "Each person has at most one row; for a person with k rows the guarantee is weaker, about k times "
-            "epsilon.",
+            else "Each person has at most one row; for a person with k rows the guarantee is weaker: k times epsilon, "
+            "and a delta that grows by more than that.",
             "Nobody watches the training process itself: its memory, its running time, its unnoised sums.",
             "Arithmetic is exact up to rounding that a margin of 0.1 % in the noise covers.",
             "Figures computed on held-out rows, the baseline without protection and this report are not covered.",

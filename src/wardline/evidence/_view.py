@@ -192,7 +192,7 @@ def _tiles(claims: Sequence[ClaimRow], measurements: Sequence[Measurement], noun
 
 def _membership_tile(measurements: Sequence[Measurement]) -> list[Tile]:
     """The strongest attack at the most usual rate; one that proves nothing only if none proves anything."""
-    rated = [one for one in measurements if text.false_alarms(one.quantity) == 0.01]
+    rated = [one for one in measurements if text.false_alarms(one.quantity) == 0.01 and one.subject != "baseline"]
     if not rated:
         return []
     best = max(rated, key=lambda one: (not in_doubt(one), one.value if one.value is not None else -1.0))
@@ -266,7 +266,7 @@ def build_view(evidence: Mapping[str, Any]) -> View:
         evidence=evidence,
         digest=digest_value(evidence),
         title=f"{text.shorten(evidence['project'], 60)}: {word}",
-        project=text.shorten(evidence["project"], 80),
+        project=text.shorten(evidence.get("title") or evidence["project"], 80),
         verdict=verdict,
         word=word,
         meaning=meaning,

@@ -50,6 +50,8 @@ def charts(
     accuracy = [one for one in measurements if one.quantity == "accuracy" and one.subject in _UTILITY]
     if accuracy:
         drawn.append(draw_utility("chart-utility", accuracy, policy))
+    # What is measured on the unprotected twin itself stands in the tables; here it would crowd out the control.
+    measurements = [one for one in measurements if one.subject != "baseline"]
     rates = {rate for one in measurements if (rate := text.false_alarms(one.quantity)) is not None}
     for index, rate in enumerate(sorted(rates, reverse=True)):
         at_rate = [one for one in measurements if text.false_alarms(one.quantity) == rate]

@@ -386,6 +386,10 @@ def limits(unit: object, holdout_rows: int) -> tuple[tuple[str, str], ...]:
             "their machine was honest.",
         ),
         (
+            "The digest of the data",
+            "It commits to the data. Somebody who knows all rows but one can test guesses about that one against it.",
+        ),
+        (
             "Better attacks",
             "An attack bounds the leak from below. Only the theorem behind the claim, under its assumptions, "
             "bounds it from above.",

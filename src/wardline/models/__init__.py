@@ -5,8 +5,9 @@ Names are loaded when first used, so that whoever needs only an architecture doe
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from wardline.core.extras import need
 
 if TYPE_CHECKING:
     from wardline.models.architecture import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
     from wardline.models.store import load, model_digest, model_files, model_from_files, save
     from wardline.models.tensors import pack_tensors, unpack_tensors
+    from wardline.models.threads import one_thread
     from wardline.models.torch_model import Network, build, torch_generator
     from wardline.models.trained import TrainedModel
 
@@ -40,6 +42,7 @@ __all__ = [
     "model_digest",
     "model_files",
     "model_from_files",
+    "one_thread",
     "pack_tensors",
     "parameter_count",
     "parameter_shapes",
@@ -51,6 +54,7 @@ __all__ = [
 _HOMES = {
     "store": ("load", "model_digest", "model_files", "model_from_files", "save"),
     "tensors": ("pack_tensors", "unpack_tensors"),
+    "threads": ("one_thread",),
     "torch_model": ("Network", "build", "torch_generator"),
     "trained": ("TrainedModel",),
 }
@@ -60,4 +64,4 @@ _MODULES = {name: f"wardline.models.{module}" for module, names in _HOMES.items(
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES.get(name, "wardline.models.architecture")), name)
+    return getattr(need(_MODULES.get(name, "wardline.models.architecture"), extra="torch"), name)

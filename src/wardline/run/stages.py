@@ -17,6 +17,7 @@ from wardline.core import Claim, Measurement, NoProgress, Progress
 from wardline.crypto import SigningKey
 from wardline.dp import Ledger
 from wardline.gate import GateResult, judge
+from wardline.models import one_thread
 from wardline.plan import Plan, resolve
 from wardline.policy import load_policy
 from wardline.run.evidence import Findings, ledger_facts, predicate, write_evidence
@@ -85,7 +86,7 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
     inputs = load_inputs(loaded, local_copy=options.local_copy, progress=progress)
     drawn = select(loaded, inputs)
     plan = resolve(loaded, facts_of(loaded, inputs, drawn), today=now.date())
-    with Workspace(options.out) as workspace:
+    with Workspace(options.out) as workspace, one_thread():
         ledger = Ledger(options.ledger)
         stages = _Stages(workspace, progress)
 

@@ -132,6 +132,20 @@ def test_a_full_disk_leaves_what_stood_there(tmp_path, monkeypatch, call):
     assert names(tmp_path) == ["evidence"]
 
 
+def test_a_disk_that_loses_bytes_is_noticed_before_anything_appears(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def losing(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "report.html":
+            os.ftruncate(descriptor, 3)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", losing)
+    with pytest.raises(IntegrityError, match="not the one that was signed"):
+        write_bundle(tmp_path / "evidence", predicate=PREDICATE, files=FILES, key=KEY)
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "files",
     [
