@@ -43,7 +43,7 @@ def _private(config: DpSgdConfig):
 
 
 def _plain(architecture: Architecture, examples: Examples) -> TrainedModel:
-    config = PlainConfig(batch=100, epochs=20, learning_rate=3e-3)
+    config = PlainConfig(batch=100, epochs=10, learning_rate=3e-3)
     return train_plain(architecture, examples, config=config, seeds=Seeds(0))
 
 
@@ -111,12 +111,12 @@ def test_the_overfitted_network_without_noise_is_caught_at_its_ordinary_learning
 
 
 def test_clipping_per_row_where_a_person_is_promised_protection_is_caught() -> None:
-    """Ten rows a person: clipped and sampled one by one, a person pulls ten times as far as the claim knows."""
-    config = default_config(n_units=500, epsilon=1.0, delta=1e-5, architecture=MLP, unit="person", max_rows_per_unit=10)
-    config, scale = audit_settings(config, n_units=500)
-    claim = training_claim(config, n_units=500)
-    design = AuditDesign(scale=scale, rows_per_unit=10)
-    examples = _examples(500, 10)
+    """Six rows a person: clipped and sampled one by one, a person pulls six times as far as the claim knows."""
+    config = default_config(n_units=300, epsilon=1.0, delta=1e-5, architecture=MLP, unit="person", max_rows_per_unit=6)
+    config, scale = audit_settings(config, n_units=300)
+    claim = training_claim(config, n_units=300)
+    design = AuditDesign(scale=scale, rows_per_unit=6)
+    examples = _examples(300, 6)
     by_row = dataclasses.replace(config, unit="row", max_rows_per_unit=1)
 
     def broken(architecture: Architecture, planted: Examples) -> TrainedModel:

@@ -12,11 +12,11 @@ CANARIES = 1000
 RUNS = 200
 
 
-def _alarms(epsilon: float, claimed: float, *, delta: float = 0.0) -> int:
+def _alarms(epsilon: float, claimed: float, *, delta: float = 0.0, runs: int = RUNS) -> int:
     """How often the audit of randomised response, whose exact epsilon is known, exceeds a claim."""
     generator = np.random.default_rng(5)
     alarms = 0
-    for _ in range(RUNS):
+    for _ in range(runs):
         coins = generator.random(CANARIES) < 0.5
         honest = generator.random(CANARIES) < 1 / (1 + np.exp(-epsilon))
         # Tell apart only by the answer; the rest of the score is noise, so that few guesses are as good as many.
@@ -36,4 +36,4 @@ def test_a_claim_that_is_too_small_is_contradicted() -> None:
     """Effect to be detected: a true epsilon of 1.6 under a claim of 1. The lead of the share of right guesses over
     what the claim allows is about seven standard deviations, so that missing it in one run in twenty has a
     probability far below 1e-6."""
-    assert _alarms(1.6, claimed=1.0, delta=1e-6) >= 0.95 * RUNS
+    assert _alarms(1.6, claimed=1.0, delta=1e-6, runs=40) >= 38

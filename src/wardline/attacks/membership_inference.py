@@ -166,7 +166,7 @@ def membership(
     on_target, on_twin = attack(target, settings.level), attack(control, settings.level)
     divided = 1.0 - (1.0 - settings.level) / _CONTROL_TRIES
     positives = [_Positive(name="the unprotected twin", figures=attack(control, divided))]
-    if not all(_area_above_chance(figures) for figures in positives[0].figures.values()):
+    if not all(_above_chance(figures) for figures in positives[0].figures.values()):
         memorised = memorise(candidates, inside_count, recipe=recipe, seeds=seeds, progress=progress)
         positives.append(_memorising(memorised, settings, divided))
     details = {
@@ -258,25 +258,30 @@ def _memorising(memorised: Memorised, settings: MembershipSettings, level: float
         level=level,
     )
     each = memorised.members // memorised.controls
-    name = f"{memorised.controls} unprotected models, each made to memorise {each} members with random labels"
+    models = "an unprotected model" if memorised.controls == 1 else f"{memorised.controls} unprotected models"
+    name = f"{models} made to memorise {each} members with random labels each"
     return _Positive(name=name, figures=figures)
 
 
-def _area_above_chance(figures: _Figures) -> bool:
-    return figures.roc.auc_interval.low > 0.5
+def _above_chance(figures: _Figures) -> bool:
+    """Whether every figure that is reported lies above what guessing reaches."""
+    rates = [rate for rate in figures.rates.values() if rate is not None]
+    return figures.roc.auc_interval.low > 0.5 and all(rate.interval.low > rate.fpr for rate in rates)
 
 
-def _control(method: Method, fpr: float | None, positives: list[_Positive]) -> Control:
-    """The first control that worked: same figure before area, twin before memorising; else the last one tried."""
+def _control(method: Method, fpr: float | None, positives: list[_Positive]) -> Control | None:
+    """The same figure on a model that nothing protects: the twin if that works, else the memorising ones.
+
+    None where no control can have that figure; the measurement itself is refused then.
+    """
     tried: list[Control] = []
     for positive in positives:
         figures = positive.figures[method]
-        rate = figures.rates[fpr] if fpr is not None else None
-        if rate is not None:
+        if fpr is None:
+            tried.append(_above(positive.name, figures.roc.auc, figures.roc.auc_interval, 0.5))
+        elif (rate := figures.rates[fpr]) is not None:
             tried.append(_above(positive.name, rate.value, rate.interval, rate.fpr))
-        area = "" if fpr is None else ", area under the ROC curve"
-        tried.append(_above(f"{positive.name}{area}", figures.roc.auc, figures.roc.auc_interval, 0.5))
-    return next((control for control in tried if control.passed), tried[-1])
+    return next((control for control in tried if control.passed), tried[-1] if tried else None)
 
 
 def _above(description: str, value: float, interval: Interval, threshold: float) -> Control:

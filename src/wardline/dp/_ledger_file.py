@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,6 @@ class Row(NamedTuple):
 _COLUMNS = ", ".join(Row._fields)
 _APPLICATION = 0x574C4447  # "WLDG" in the header of the file: no other program's database is taken for a ledger
 _VERSION = 1
-_LEAST_BYTES = 512  # the smallest page of SQLite
 _BUSY_SECONDS = 60.0
 _DIGEST = "NOT GLOB '*[^0-9a-f]*' AND length"
 
@@ -95,7 +95,10 @@ def row_hash(row: Row) -> str:
 
 
 def create(path: Path, *, at: str, body: str) -> None:
-    """Make the ledger if there is none, with its first row; leave it alone if there is one.
+    """Make the ledger if there is none, with its first row; leave alone whatever stands there.
+
+    It is built under another name and then linked to its own, which succeeds for one of several processes that
+    arrive at once: nobody ever sees a ledger that is half made, and an empty file is no ledger.
 
     Args:
         path: the file.
@@ -104,39 +107,33 @@ def create(path: Path, *, at: str, body: str) -> None:
 
     Raises:
         WorkspaceError: if it cannot be written.
-        IntegrityError: if something else stands there.
     """
     make_folder(path.parent)
+    building = path.parent / f".wardline-{os.urandom(8).hex()}.tmp"
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        size = 0
-    except OSError as error:
-        raise workspace_error(error, path) from error
-    if path.is_file() and 0 < size < _LEAST_BYTES:
-        # SQLite would take the stump of a file for an empty database, and write over it.
-        raise IntegrityError("this is not a sound ledger", where=str(path), hint=_DISTRUST)
-    with translated(path), contextlib.closing(_connect(path, "rwc")) as db:
-        if db.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION:
+        if path.exists():
             return
-        # Two processes may arrive here at once: the second finds the work done.
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise IntegrityError(
-                    "this is a database, but not a ledger", where=str(path), hint="name another file for the ledger"
-                )
-            for statement in _SCHEMA.values():
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-            append(db, None, "open", at=at, body=body)
-        db.execute("COMMIT")
-    try:
+        try:
+            _build(building, at=at, body=body)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(building)
+        finally:
+            building.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
         raise workspace_error(error, path) from error
+
+
+def _build(path: Path, *, at: str, body: str) -> None:
+    with translated(path.parent), contextlib.closing(_connect(path, "rwc")) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.values():
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+        append(db, None, "open", at=at, body=body)
+        db.execute("COMMIT")
 
 
 def read(path: Path) -> list[Row]:

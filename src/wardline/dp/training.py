@@ -170,7 +170,7 @@ def training_claim(config: DpSgdConfig, *, n_units: int) -> Claim:
             "accountant": "PLD",
         },
         assumptions=(
-            f"Neighbouring data sets differ by adding or removing one {config.unit}{" with all rows" if config.unit == "person" else ""}.",
+            f"Neighbouring data sets differ by adding or removing one {who}.",
             "The data contract (columns, ranges, categories, classes) and all training settings are public and were "
             "not chosen by looking at this data.",
             "The number of units is public: step size and sampling are derived from it.",

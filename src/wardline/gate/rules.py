@@ -245,8 +245,9 @@ class PriceOfPrivacy:
 class MembershipTpr:
     """Membership inference recognises few members at a low false-alarm rate.
 
-    What: for each method (or the one named), the true-positive rate at the given false-positive rate is at
-    most the limit, with the whole confidence interval.
+    What: for each method (or the one named) whose positive control worked, the true-positive rate at the given
+    false-positive rate is at most the limit, with the whole confidence interval. At least one control must have
+    worked.
     Why: an attacker who is right about a few people for certain harms them, whatever the average says
     (Carlini et al. 2022).
     Remedy: a smaller epsilon, less training, or more rows kept apart if the interval is too wide.
@@ -269,7 +270,8 @@ class MembershipTpr:
 class MembershipAuc:
     """Membership inference is on average hardly better than guessing.
 
-    What: for each method the area under the ROC curve is at most the limit, with the whole interval.
+    What: for each method whose positive control worked, the area under the ROC curve is at most the limit,
+    with the whole interval. At least one control must have worked.
     Why: a summary over all false-positive rates; weak alone, since it hides the few who are certain.
     Remedy: as for membership-tpr, which should stand beside this rule.
     """
@@ -308,23 +310,23 @@ def _ceiling(
         return _judgement(rule, Verdict.INCONCLUSIVE, f"membership.{method or '*'} gave no {quantity}")
     outcomes: list[Verdict] = []
     messages: list[str] = []
+    useless: list[str] = []
     worst: Measurement | None = None
     for one in found:
-        if one.value is not None and one.interval is not None and one.interval.low > at_most:
-            outcomes.append(Verdict.FAIL)
-            messages.append(f"{one.id} {one.value:.4f} {one.interval}")
-        elif problem := _unusable(one, one.id):
-            outcomes.append(Verdict.INCONCLUSIVE)
-            messages.append(problem)
-        elif one.value is not None and one.interval is not None and one.interval.high <= at_most:
-            outcomes.append(Verdict.PASS)
-            messages.append(f"{one.id} {one.value:.4f} {one.interval}")
-        else:
-            outcomes.append(Verdict.INCONCLUSIVE)
-            messages.append(f"{one.id} {one.value} {one.interval or 'without an interval'} is not clear of the limit")
+        exceeds = one.value is not None and one.interval is not None and one.interval.low > at_most
+        problem = _unusable(one, one.id)
+        if problem and not exceeds:
+            useless.append(problem)
+            continue
+        clear = one.interval is not None and one.interval.high <= at_most
+        outcomes.append(Verdict.FAIL if exceeds else Verdict.PASS if clear else Verdict.INCONCLUSIVE)
+        note = "" if exceeds or clear else ", not clear of the limit"
+        messages.append(f"{one.id} {one.value:.4f} {one.interval or 'without an interval'}{note}")
         if worst is None or (one.value or 0) > (worst.value or 0):
             worst = one
-    return _judgement(rule, combine(outcomes), f"{'; '.join(messages)} (limit {at_most:g})", of=worst)
+    # An attack that could not have succeeded neither helps nor harms, as long as another one could.
+    text = "; ".join([*messages, *useless])
+    return _judgement(rule, combine(outcomes), f"{text} (limit {at_most:g})", of=worst)
 
 
 RULES: tuple[type[Rule], ...] = (

@@ -123,6 +123,17 @@ def test_risk_rules_believe_the_pessimistic_end(found: Measurement, expected: Ve
     assert MembershipAuc(at_most=0.05).judge([], [auc]).outcome is expected
 
 
+def test_an_attack_that_cannot_succeed_neither_helps_nor_harms_where_another_can() -> None:
+    weak = dataclasses.replace(tpr(0.0, 0.01, 0.02, passed=False), id="membership.loss")
+    rule = MembershipTpr(at_fpr=0.01, at_most=0.05)
+    judged = rule.judge([], [weak, tpr(0.01, 0.02, 0.04)])
+    assert judged.outcome is Verdict.PASS
+    assert judged.measurement == "membership.lira"
+    assert "membership.loss says nothing" in judged.message
+    assert rule.judge([], [weak, tpr(0.01, 0.04, 0.06)]).outcome is Verdict.INCONCLUSIVE
+    assert MembershipTpr(at_fpr=0.01, at_most=0.05, method="loss").judge([], [weak]).outcome is Verdict.INCONCLUSIVE
+
+
 def test_usefulness_rules() -> None:
     released = measurement("utility.accuracy", 0.84, quantity="accuracy")
     baseline = measurement("utility.baseline", 0.85, quantity="accuracy", subject="baseline")
