@@ -24,7 +24,7 @@ MOST_UNITS = 1000
 """The most units on either side of one control."""
 
 _LEAST_UNITS = 40
-_POOLED_UNITS = 400
+_POOLED_UNITS = 1000
 _STEPS = 500
 _BATCH = 128
 _SILENT = NoProgress()
@@ -54,7 +54,13 @@ class Memorised:
 
 
 def memorise(
-    candidates: Examples, members: int, *, recipe: ReferenceRecipe, seeds: Seeds, progress: Progress = _SILENT
+    candidates: Examples,
+    members: int,
+    *,
+    recipe: ReferenceRecipe,
+    pooled: int = 0,
+    seeds: Seeds,
+    progress: Progress = _SILENT,
 ) -> Memorised:
     """Train controls and their references on randomly labelled candidates.
 
@@ -67,12 +73,13 @@ def memorise(
         candidates: members first, then non-members.
         members: how many units, the first ones, are members.
         recipe: architecture and number of references; the training settings are the control's own.
+        pooled: how many units a side all controls must have together, at least.
         seeds: labels, choice of units, weights and orders.
         progress: told how training goes.
     """
     side = min(members, candidates.n_units - members, max(_LEAST_UNITS, parameter_count(recipe.architecture)))
     side = min(side, MOST_UNITS)
-    controls = math.ceil(_POOLED_UNITS / side)
+    controls = math.ceil(max(pooled, _POOLED_UNITS) / side)
     draws = [_draw(candidates, members, side, recipe.references, seeds.child(f"control.{k}")) for k in range(controls)]
     first_row = np.cumsum([0, *(len(draw.rows) for draw in draws)])
     rows = np.concatenate([draw.rows for draw in draws])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.control import Memorised, memorise
-from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, roc_curve, tpr_at_fpr
+from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
 from wardline.attacks.scores import (
     FIXED_VARIANCE_UP_TO,
     lira_scores,
@@ -34,7 +34,7 @@ _METHODS: Mapping[Method, tuple[str, str]] = {
     "lira": ("LiRA, online, against reference models", "Carlini et al. 2022, algorithm 1"),
 }
 _SILENT = NoProgress()
-_CONTROL_TRIES = 4  # two models, two figures: the confidence of the control is divided among them
+_CONTROL_TRIES = 2  # the twin, then the memorising models: the confidence of a control is divided among them
 
 
 class Model(Protocol):
@@ -61,7 +61,7 @@ class MembershipSettings:
     methods: tuple[Method, ...] = ("loss", "rmia", "lira")
     fprs: tuple[float, ...] = (0.01, 0.001)
     level: float = 0.95
-    max_candidates: int = 4000
+    max_candidates: int = 6000
 
     def __post_init__(self) -> None:
         if not self.methods or not set(self.methods) <= set(_METHODS) or len(set(self.methods)) < len(self.methods):
@@ -114,11 +114,13 @@ def membership(
     rate, and the area under the ROC curve. The positive control is the twin. Where the attack finds nothing on
     the twin because that generalises well, the control is instead the same architecture made to memorise random
     labels of candidate rows (see `attacks.control`); `Control.description` tells which. A control has passed if
-    the lower end of an interval lies above chance, at a confidence divided among all figures tried. It may be that
-    of the area where a rate at so few false alarms cannot be told from chance.
+    the lower end of the same figure's interval lies above chance, at a confidence divided among the controls tried.
 
     A high rate proves leakage; a low one does not exclude it, since a better attack may exist. Only a claim that
     rests on a theorem bounds every attack.
+
+    For a control, a rate counts as better than guessing if at the attack's own threshold the lower bound of the
+    true-positive rate lies above the upper bound of the false-positive rate.
 
     Args:
         target: the protected model.
@@ -167,7 +169,14 @@ def membership(
     divided = 1.0 - (1.0 - settings.level) / _CONTROL_TRIES
     positives = [_Positive(name="the unprotected twin", figures=attack(control, divided))]
     if not all(_above_chance(figures) for figures in positives[0].figures.values()):
-        memorised = memorise(candidates, inside_count, recipe=recipe, seeds=seeds, progress=progress)
+        needed = [
+            non_members_to_bound(fpr, level=divided)
+            for fpr, rate in positives[0].figures[settings.methods[0]].rates.items()
+            if rate is not None
+        ]
+        memorised = memorise(
+            candidates, inside_count, recipe=recipe, pooled=max(needed, default=0), seeds=seeds, progress=progress
+        )
         positives.append(_memorising(memorised, settings, divided))
     details = {
         "sizes": {
@@ -266,7 +275,7 @@ def _memorising(memorised: Memorised, settings: MembershipSettings, level: float
 def _above_chance(figures: _Figures) -> bool:
     """Whether every figure that is reported lies above what guessing reaches."""
     rates = [rate for rate in figures.rates.values() if rate is not None]
-    return figures.roc.auc_interval.low > 0.5 and all(rate.interval.low > rate.fpr for rate in rates)
+    return figures.roc.auc_interval.low > 0.5 and all(rate.at_threshold.low > rate.fpr_high for rate in rates)
 
 
 def _control(method: Method, fpr: float | None, positives: list[_Positive]) -> Control | None:
@@ -280,7 +289,7 @@ def _control(method: Method, fpr: float | None, positives: list[_Positive]) -> C
         if fpr is None:
             tried.append(_above(positive.name, figures.roc.auc, figures.roc.auc_interval, 0.5))
         elif (rate := figures.rates[fpr]) is not None:
-            tried.append(_above(positive.name, rate.value, rate.interval, rate.fpr))
+            tried.append(_above(positive.name, rate.value, rate.at_threshold, rate.fpr_high))
     return next((control for control in tried if control.passed), tried[-1] if tried else None)
 
 

@@ -48,6 +48,9 @@ class TprAtFpr:
         interval: for the rate at a false-positive rate of `fpr` in the population, threshold included.
         reached_fpr: the share of non-members above the threshold: the bound or less.
         trials: how many members there were.
+        at_threshold: Clopper-Pearson interval of the rate above this very threshold.
+        fpr_high: upper Clopper-Pearson bound of the false-positive rate of this very threshold. If it lies below
+            `at_threshold`, the attack is better than guessing, which takes less data to show than `interval`.
     """
 
     fpr: float
@@ -55,6 +58,8 @@ class TprAtFpr:
     interval: Interval
     reached_fpr: float
     trials: int
+    at_threshold: Interval
+    fpr_high: float
 
 
 def roc_curve(members: Scores, non_members: Scores, *, level: float = 0.95, points: int = MAX_POINTS) -> Roc:
@@ -91,6 +96,16 @@ def non_members_needed(fpr: float) -> int:
     return math.ceil(1.0 / fpr - 1e-9)
 
 
+def non_members_to_bound(fpr: float, *, level: float = 0.95) -> int:
+    """How many non-members make the interval of the rate at this false-positive rate able to start above 0.
+
+    With fewer, even the highest of them may be exceeded by more than `fpr` of the population.
+    """
+    probability("fpr", fpr)
+    probability("level", level)
+    return math.ceil(math.log((1.0 - level) / 4.0) / math.log1p(-fpr))
+
+
 def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float, level: float = 0.95) -> TprAtFpr:
     """The share of members recognised by the most generous threshold that keeps the false-positive rate.
 
@@ -120,6 +135,10 @@ def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float, level: float
         interval=_rate_interval(members, non_members, fpr=fpr, level=level),
         reached_fpr=float((non_members > threshold).mean()),
         trials=len(members),
+        at_threshold=clopper_pearson(recognised, len(members), level=level),
+        # The threshold is the (allowed+1)-th highest of them; what lies above it in the population is at most
+        # Beta(allowed + 1, count - allowed) distributed.
+        fpr_high=float(beta.ppf((1.0 + level) / 2.0, allowed + 1, len(non_members) - allowed)),
     )
 
 

@@ -118,7 +118,8 @@ def create(path: Path, *, at: str, body: str) -> None:
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(building)
         finally:
-            building.unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm"):
+                building.with_name(building.name + suffix).unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
         raise workspace_error(error, path) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from wardline.core import Progress, SecureRandom, Seeds, digest_value
+from wardline.core import Progress, SecureRandom, Seeds, canonical_json, digest_value
 from wardline.data import Examples
 from wardline.dp import DpEvent, Ledger, Release, dataset_key, train_dp, train_plain
 from wardline.models import model_files
@@ -85,10 +85,10 @@ def train_released(
         progress=progress,
     )
     files = model_files(model)
-    ledger.seal(release_id, _store(files, workspace))
-    noted = ledger.checkpoint(release_id)
-    if noted is not None:
-        workspace.remove(noted[1])
+    index = {name: workspace.put(content) for name, content in files.items()}
+    sealed = workspace.put(canonical_json(index))
+    ledger.seal(release_id, sealed)
+    workspace.prune(keep={sealed, *index.values()})  # checkpoints, those of killed processes among them
     return {"release": release_id}, files
 
 
@@ -120,13 +120,8 @@ def _choose(release_id: str, workspace: Workspace, ledger: Ledger) -> tuple[str,
     return (ledger.next_attempt_id(release_id), None) if lost else (release_id, files)
 
 
-def _store(files: dict[str, bytes], workspace: Workspace) -> str:
-    """Store a model's files and an index of their digests; the index's digest stands for the model."""
-    index = {name: workspace.put(content) for name, content in files.items()}
-    return workspace.put(json.dumps(index, sort_keys=True).encode())
-
-
 def _restore(sealed: str, workspace: Workspace) -> dict[str, bytes] | None:
+    """The files of the model whose index has this digest, or None if one is missing or damaged."""
     index = workspace.get(sealed)
     if index is None:
         return None

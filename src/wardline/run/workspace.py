@@ -18,7 +18,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -146,6 +146,17 @@ class Workspace:
     def remove(self, sha256: str) -> None:
         """Delete an object that nothing refers to any longer."""
         self._object(sha256).unlink(missing_ok=True)
+
+    def prune(self, *, keep: Collection[str]) -> None:
+        """Delete every object that neither a stage nor `keep` refers to: what a kill left behind."""
+        known = set(keep)
+        for path in (self.folder / "stages").glob("*.json"):
+            result = str((_read_json(path) or {}).get("result"))
+            known.add(result)
+            known.update(json.loads(self.get(result) or b'{"blobs": {}}')["blobs"].values())
+        for path in (self.folder / "objects").iterdir():
+            if path.name not in known:
+                path.unlink()
 
     def _object(self, sha256: str) -> Path:
         return self.folder / "objects" / sha256

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from wardline.attacks.roc import MAX_POINTS, non_members_needed, roc_curve, tpr_at_fpr
+from wardline.attacks.roc import MAX_POINTS, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
 
 whole = st.lists(st.integers(-5, 5), min_size=1, max_size=40).map(lambda values: np.array(values, dtype=np.float64))
 
@@ -74,3 +74,13 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     for bad in (np.array([np.nan]), np.array([np.inf]), np.array([])):
         with pytest.raises(ValueError):
             roc_curve(bad, np.zeros(3))
+
+
+@pytest.mark.parametrize(("fpr", "level"), [(0.01, 0.95), (0.05, 0.9), (0.001, 0.95)])
+def test_an_interval_starts_above_zero_as_soon_as_there_are_enough_non_members(fpr: float, level: float) -> None:
+    needed = non_members_to_bound(fpr, level=level)
+    members = np.full(500, 10.0)
+    for count, above in ((needed, True), (needed - 1, False)):
+        rate = tpr_at_fpr(members, np.arange(count) / count, fpr=fpr, level=level)
+        assert rate.value == 1.0
+        assert (rate.interval.low > 0) == above

@@ -258,7 +258,9 @@ def test_a_ledger_that_is_swapped_is_noticed(ledger: Ledger, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a database, but long enough to be looked at" * 20, b"SQLite format 3\0" * 100]
+    "content",
+    [b"", b"x", b"not a database, but long enough to be looked at" * 20, b"SQLite format 3\0" * 100],
+    ids=["empty", "stump", "text", "header"],
 )
 def test_what_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.sqlite"
@@ -376,6 +378,29 @@ def test_threads_may_share_one(ledger: Ledger) -> None:
     assert failures == []
     assert len(ledger.entries("d1")) == 5 + 20
     ledger.verify()
+
+
+def test_many_who_make_it_at_the_same_moment_make_one(tmp_path: Path) -> None:
+    for attempt in range(5):
+        path = tmp_path / str(attempt) / "ledger.sqlite"
+        gate = threading.Barrier(8)
+        made: list[object] = []
+
+        def work(path: Path = path, gate: threading.Barrier = gate, made: list[object] = made) -> None:
+            gate.wait()
+            try:
+                made.append(Ledger(path).id)
+            except Exception as error:  # noqa: BLE001 (told below, in the main thread)
+                made.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(made) == 8
+        assert set(made) == {Ledger(path).id}
+        assert [one.name for one in path.parent.iterdir()] == ["ledger.sqlite"]
 
 
 def test_a_limit_holds_when_two_ask_at_the_same_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,3 +94,14 @@ def test_a_failing_stage_leaves_no_record(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError):
             workspace.stage("train", {}, fail)
         assert not (tmp_path / "stages").exists()
+
+
+def test_what_nothing_refers_to_is_pruned(tmp_path: Path) -> None:
+    calls: list[str] = []
+    with Workspace(tmp_path) as workspace:
+        workspace.stage("train", {"a": 1}, counting(calls))
+        kept, left = workspace.put(b"kept"), workspace.put(b"left behind")
+        workspace.prune(keep={kept})
+        assert workspace.get(kept) == b"kept"
+        assert workspace.get(left) is None
+        assert workspace.stage("train", {"a": 1}, counting(calls)).reused
