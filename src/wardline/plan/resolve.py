@@ -10,6 +10,7 @@ import datetime
 import math
 from typing import assert_never
 
+from wardline.attacks import canaries_needed, largest_bound
 from wardline.core import Labels, PolicyError, check_compatible
 from wardline.data import Contract
 from wardline.dp import DpSgdConfig, Limit, TrainingOverrides, default_config, default_plain_config, training_claim
@@ -72,7 +73,7 @@ def resolve(loaded: LoadedPolicy, facts: DataFacts, *, today: datetime.date) -> 
         rules=(AttacksRan(planned=tuple(planned)), *_rules(policy)),
         waivers=tuple(Waiver(rule=one.rule, who=one.who, why=one.why, until=one.until) for one in policy.waivers),
         limit=Limit(epsilon=budget.epsilon, delta=budget.delta) if budget else None,
-        not_assessed=_not_assessed(policy),
+        not_assessed=(*_not_assessed(policy), *_too_few_canaries(protection, audit)),
     )
 
 
@@ -245,3 +246,20 @@ def _not_assessed(policy: Policy) -> tuple[NotAssessed, ...]:
         )
     )
     return tuple(found)
+
+
+def _too_few_canaries(protection: sections.DpSgd, audit: AuditStep | None) -> list[NotAssessed]:
+    """Told before the run, not after it: an audit that cannot contradict the claim ends inconclusive."""
+    if audit is None:
+        return []
+    epsilon, delta, confidence = protection.epsilon, protection.delta, audit.confidence
+    if largest_bound(audit.canaries, delta=delta, confidence=confidence) > epsilon:
+        return []
+    needed = canaries_needed(epsilon, delta=delta, confidence=confidence)
+    remedy = f"about {needed:,} are needed" if needed else "no number could, at this delta and confidence"
+    return [
+        NotAssessed(
+            subject=f"a claim of epsilon {epsilon:g}",
+            reason=f"{audit.canaries:,} canaries cannot contradict it even if all are recognised; {remedy}",
+        )
+    ]

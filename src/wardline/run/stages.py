@@ -90,7 +90,9 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
         ledger = Ledger(options.ledger)
         stages = _Stages(workspace, progress)
 
-        data = {"table": inputs.sha256, "data": loaded.policy.to_json()["data"], "seed": plan.seed}
+        # A new limit for the budget is no new choice of rows.
+        data_policy = {name: value for name, value in loaded.policy.to_json()["data"].items() if name != "budget"}
+        data = {"table": inputs.sha256, "data": data_policy, "seed": plan.seed}
         selected = stages.do("select", data, lambda _: ({}, drawn.to_blobs()))
         rows = Selection.from_blobs(selected.blobs)
         train, holdout = inputs.examples.take(rows.train), inputs.examples.take(rows.holdout)

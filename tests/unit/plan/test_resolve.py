@@ -164,3 +164,16 @@ def test_the_plan_prints_what_matters() -> None:
     text = str(resolve(loaded("goal: membership", "goal: extraction"), FACTS, today=TODAY))
     for part in ("noise_multiplier", "epsilon <= 3", "delta 1e-05", "extraction by outsider", "canaries: 500"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "canaries", "told"),
+    [("3", "500", None), ("5", "500", "are needed"), ("20", "500", "no number could")],
+)
+def test_an_audit_that_cannot_contradict_the_claim_is_told_beforehand(
+    epsilon: str, canaries: str, told: str | None
+) -> None:
+    policy = parse_policy(POLICY.replace("epsilon: 3", f"epsilon: {epsilon}").replace("500", canaries).encode())
+    reasons = [one.reason for one in resolve(policy, FACTS, today=TODAY).not_assessed if "claim of" in one.subject]
+    assert bool(reasons) == bool(told)
+    assert all((told or "") in reason for reason in reasons)
