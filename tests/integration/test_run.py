@@ -157,6 +157,24 @@ def test_a_changed_epsilon_is_another_release(small_project: Path, tmp_path: Pat
     assert again.predicate["claims"][0]["value"] == 1
 
 
+def test_a_changed_contract_is_another_release(small_project: Path, tmp_path: Path) -> None:
+    """The rows are the same, but they are encoded otherwise: nothing computed from them may be kept."""
+    run(small_project, options=options(tmp_path))
+    small_project.write_text(small_project.read_text().replace("low: 0, high: 10}", "low: 0, high: 20}"))
+    again = run(small_project, options=options(tmp_path))
+    assert again.reused == ()
+    assert again.predicate["ledger"]["releases"] == 2
+
+
+def test_a_changed_budget_keeps_everything_but_the_evidence(small_project: Path, tmp_path: Path) -> None:
+    run(small_project, options=options(tmp_path))
+    text = small_project.read_text().replace("  holdout:", "  budget: {epsilon: 9, delta: 1e-4}\n  holdout:")
+    small_project.write_text(text)
+    again = run(small_project, options=options(tmp_path))
+    assert set(again.reused) == {"select", "train", "baseline", "utility", "membership", "audit"}
+    assert again.predicate["ledger"]["limit"] == {"epsilon": 9, "delta": 1e-4}
+
+
 def test_an_exhausted_budget_stops_before_training(small_project: Path, tmp_path: Path) -> None:
     text = small_project.read_text().replace("  holdout:", "  budget: {epsilon: 2.5, delta: 1e-4}\n  holdout:")
     small_project.write_text(text)

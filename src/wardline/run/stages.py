@@ -97,7 +97,7 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
         rows = Selection.from_blobs(selected.blobs)
         train, holdout = inputs.examples.take(rows.train), inputs.examples.take(rows.holdout)
 
-        basis = {"rows": selected.sha256, "model": loaded.policy.to_json()["model"], "seed": plan.seed}
+        basis = data | {"rows": selected.sha256, "model": loaded.policy.to_json()["model"]}
         released = stages.do(
             "train",
             basis | {"config": plan.training},
@@ -107,13 +107,13 @@ def run(policy: Path, *, options: RunOptions, progress: Progress | None = None) 
             "baseline", basis | {"config": plan.baseline}, lambda _: train_baseline(plan, train, progress=progress)
         )
 
-        models = {"released": released.sha256, "baseline": baseline.sha256}
+        models = basis | {"released": released.sha256, "baseline": baseline.sha256}
         pair = released.model(), baseline.model()
         found = stages.measure("utility", models, lambda: measure_utility(*pair, holdout))
         if plan.membership is not None:
             found += stages.measure(
                 "membership",
-                basis | models | {"step": plan.membership},
+                models | {"step": plan.membership},
                 lambda: measure_membership(plan, pair, (train, holdout), progress),
             )
         if plan.audit is not None:
