@@ -5,9 +5,9 @@ Names are loaded when first used, so that importing the room does not load torch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wardline.core.extras import need
+from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
     from wardline.attacks.audit import AuditDesign, audit_training
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
     from wardline.attacks.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
     from wardline.attacks.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
     from wardline.attacks.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
-
-_HOMES = {
-    "audit": ("AuditDesign", "audit_training"),
-    "canaries": ("audit_settings",),
-    "control": ("memorise",),
-    "intervals": ("auc_interval", "clopper_pearson"),
-    "membership_inference": ("MembershipSettings", "Model", "membership"),
-    "one_run": ("Guesses", "audit_p_value", "canaries_needed", "epsilon_lower_bound", "largest_bound"),
-    "roc": ("Roc", "TprAtFpr", "roc_curve", "tpr_at_fpr"),
-    "scores": ("lira_scores", "loss_scores", "rmia_scores", "scaled_confidence"),
-    "shadow": ("ReferenceRecipe", "Stack", "balanced_design", "train_stack"),
-}
-_MODULES = {name: f"wardline.attacks.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AuditDesign",
@@ -68,8 +55,49 @@ __all__ = [
     "train_stack",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(need(_MODULES[name], extra="torch"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "audit": (
+            "AuditDesign",
+            "audit_training",
+        ),
+        "canaries": ("audit_settings",),
+        "control": ("memorise",),
+        "intervals": (
+            "auc_interval",
+            "clopper_pearson",
+        ),
+        "membership_inference": (
+            "MembershipSettings",
+            "Model",
+            "membership",
+        ),
+        "one_run": (
+            "Guesses",
+            "audit_p_value",
+            "canaries_needed",
+            "epsilon_lower_bound",
+            "largest_bound",
+        ),
+        "roc": (
+            "Roc",
+            "TprAtFpr",
+            "roc_curve",
+            "tpr_at_fpr",
+        ),
+        "scores": (
+            "lira_scores",
+            "loss_scores",
+            "rmia_scores",
+            "scaled_confidence",
+        ),
+        "shadow": (
+            "ReferenceRecipe",
+            "Stack",
+            "balanced_design",
+            "train_stack",
+        ),
+    },
+    extra="torch",
+)

@@ -6,9 +6,9 @@ first used, so that `from wardline.data import Examples` stays light.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from wardline.core.lazy import lazy
 from wardline.data.contract import Column, Contract
 from wardline.data.examples import Examples
 
@@ -40,24 +40,29 @@ __all__ = [
     "table_digest",
 ]
 
-_HOMES = {
-    "Description": "description",
-    "Encoder": "encode",
-    "Source": "sources",
-    "Split": "split",
-    "bound_contribution": "split",
-    "bounded_rows": "split",
-    "describe": "description",
-    "enforce": "enforcement",
-    "fetch": "sources",
-    "parse_table": "tables",
-    "read_table": "tables",
-    "split_by_unit": "split",
-    "table_digest": "digest",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'wardline.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"wardline.data.{_HOMES[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "description": (
+            "Description",
+            "describe",
+        ),
+        "digest": ("table_digest",),
+        "encode": ("Encoder",),
+        "enforcement": ("enforce",),
+        "sources": (
+            "Source",
+            "fetch",
+        ),
+        "split": (
+            "Split",
+            "bound_contribution",
+            "bounded_rows",
+            "split_by_unit",
+        ),
+        "tables": (
+            "parse_table",
+            "read_table",
+        ),
+    },
+)

@@ -5,9 +5,9 @@ Names are loaded when first used: the ledger and the accountant do not wait for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wardline.core.extras import need
+from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
     from wardline.dp.accounting import DpEvent, calibrate_noise, compose, delta_spent, epsilon_spent
@@ -19,36 +19,6 @@ if TYPE_CHECKING:
     from wardline.dp.plain import PlainConfig, default_plain_config, train_plain
     from wardline.dp.sampling import UnitRows, poisson_sample
     from wardline.dp.training import CheckpointStore, train_dp, training_claim
-
-_HOMES = {
-    "Charge": "ledger",
-    "CheckpointStore": "training",
-    "DpEvent": "accounting",
-    "DpSgdConfig": "config",
-    "Entry": "ledger",
-    "Head": "ledger",
-    "Ledger": "ledger",
-    "Limit": "ledger",
-    "PlainConfig": "plain",
-    "Release": "ledger",
-    "Spent": "ledger",
-    "TrainingOverrides": "defaults",
-    "Unit": "config",
-    "UnitRows": "sampling",
-    "calibrate_noise": "accounting",
-    "clipped_gradient_sum": "gradients",
-    "compose": "accounting",
-    "dataset_key": "ledger",
-    "default_config": "defaults",
-    "default_plain_config": "plain",
-    "delta_spent": "accounting",
-    "epsilon_spent": "accounting",
-    "noisy_sum": "noise",
-    "poisson_sample": "sampling",
-    "train_dp": "training",
-    "train_plain": "plain",
-    "training_claim": "training",
-}
 
 __all__ = [
     "Charge",
@@ -80,8 +50,50 @@ __all__ = [
     "training_claim",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(need(f"wardline.dp.{_HOMES[name]}", extra="dp"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "accounting": (
+            "DpEvent",
+            "calibrate_noise",
+            "compose",
+            "delta_spent",
+            "epsilon_spent",
+        ),
+        "config": (
+            "DpSgdConfig",
+            "Unit",
+        ),
+        "defaults": (
+            "TrainingOverrides",
+            "default_config",
+        ),
+        "gradients": ("clipped_gradient_sum",),
+        "ledger": (
+            "Charge",
+            "Entry",
+            "Head",
+            "Ledger",
+            "Limit",
+            "Release",
+            "Spent",
+            "dataset_key",
+        ),
+        "noise": ("noisy_sum",),
+        "plain": (
+            "PlainConfig",
+            "default_plain_config",
+            "train_plain",
+        ),
+        "sampling": (
+            "UnitRows",
+            "poisson_sample",
+        ),
+        "training": (
+            "CheckpointStore",
+            "train_dp",
+            "training_claim",
+        ),
+    },
+    extra="dp",
+)

@@ -6,8 +6,9 @@ below are loaded when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
     from wardline.evidence.bundle import build_bundle, unsafe_write_unsigned_bundle, write_bundle
@@ -23,17 +24,18 @@ __all__ = [
     "write_bundle",
 ]
 
-_HOMES = {
-    "VerifiedBundle": "verify",
-    "build_bundle": "bundle",
-    "render_report": "report",
-    "unsafe_write_unsigned_bundle": "bundle",
-    "verify_bundle": "verify",
-    "write_bundle": "bundle",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'wardline.evidence' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"wardline.evidence.{_HOMES[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "bundle": (
+            "build_bundle",
+            "unsafe_write_unsigned_bundle",
+            "write_bundle",
+        ),
+        "report": ("render_report",),
+        "verify": (
+            "VerifiedBundle",
+            "verify_bundle",
+        ),
+    },
+)

@@ -5,9 +5,9 @@ Names are loaded when first used, so that whoever needs only an architecture doe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wardline.core.extras import need
+from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
     from wardline.models.architecture import (
@@ -51,17 +51,38 @@ __all__ = [
     "unpack_tensors",
 ]
 
-_HOMES = {
-    "store": ("load", "model_digest", "model_files", "model_from_files", "save"),
-    "tensors": ("pack_tensors", "unpack_tensors"),
-    "threads": ("one_thread",),
-    "torch_model": ("Network", "build", "torch_generator"),
-    "trained": ("TrainedModel",),
-}
-_MODULES = {name: f"wardline.models.{module}" for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(need(_MODULES.get(name, "wardline.models.architecture"), extra="torch"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "architecture": (
+            "Architecture",
+            "Cnn",
+            "Logistic",
+            "Mlp",
+            "architecture_from_json",
+            "architecture_to_json",
+            "columns",
+            "parameter_count",
+            "parameter_shapes",
+        ),
+        "store": (
+            "load",
+            "model_digest",
+            "model_files",
+            "model_from_files",
+            "save",
+        ),
+        "tensors": (
+            "pack_tensors",
+            "unpack_tensors",
+        ),
+        "threads": ("one_thread",),
+        "torch_model": (
+            "Network",
+            "build",
+            "torch_generator",
+        ),
+        "trained": ("TrainedModel",),
+    },
+    extra="torch",
+)
