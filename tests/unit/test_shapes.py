@@ -22,7 +22,7 @@ examples = Examples(
     x=rng.normal(size=(60, 16)).astype(np.float32), y=rng.integers(0, 2, 60), unit=np.arange(60) // 2,
     features=tuple(f"f{i}" for i in range(16)), classes=("a", "b"),
 )
-config = DpSgdConfig(epsilon=1, delta=1e-3, clip_norm=1, noise_multiplier=2, sample_rate=0.5, steps=4,
+config = DpSgdConfig(epsilon=1.0, delta=1e-3, clip_norm=1.0, noise_multiplier=2.0, sample_rate=0.5, steps=4,
                      learning_rate=0.1, unit="person", max_rows_per_unit=2)
 for architecture in (
     Logistic(inputs=16, classes=2),
