@@ -12,6 +12,7 @@ from wardline.cli.options import FORMAT, key_options, open_key
 from wardline.cli.progress import choose_progress
 
 if TYPE_CHECKING:
+    from wardline.plan import Plan
     from wardline.run import RunOutcome
 
 
@@ -51,11 +52,10 @@ def command(
     """
     progress = choose_progress(quiet=quiet)
     if dry_run:
-        from wardline.core.canonical import to_json
         from wardline.run import plan_run
 
         plan = plan_run(policy, local_copy=data, progress=progress)
-        click.echo(json.dumps(to_json(plan.steps), indent=2) if output_format == "json" else str(plan))
+        click.echo(_plan_json(plan) if output_format == "json" else str(plan))
         return
     # The key is opened first: a forgotten passphrase must not cost a training.
     signer = None if unsafe_unsigned else open_key(key, key_fd=key_fd, passphrase_fd=passphrase_fd)
@@ -77,10 +77,19 @@ def command(
     ctx.exit(outcome.gate.verdict.exit_code)
 
 
+def _plan_json(plan: Plan) -> str:
+    from wardline.core.canonical import to_json
+    from wardline.plan import expected_seconds
+
+    value = {"steps": plan.steps, "claim": plan.claim, "expected_seconds": expected_seconds(plan)}
+    return json.dumps(to_json(value), indent=2)
+
+
 def _told(outcome: RunOutcome) -> str:
     lines = [f"{outcome.gate.verdict.value.upper()}: {outcome.gate.summary}", ""]
     lines += [f"  claimed   {claim}" for claim in outcome.claims]
-    lines += [f"  measured  {one}" for one in outcome.measurements]
+    # What attacks find on the unprotected twin stands in the report, beside what they find here.
+    lines += [f"  measured  {one}" for one in outcome.measurements if not one.id.endswith(".baseline")]
     lines.append("")
     for judgement, waiver in outcome.gate.judgements:
         waived = f" (waived by {waiver.who} until {waiver.until})" if waiver else ""

@@ -137,13 +137,19 @@ class Plan:
         return tuple(steps)
 
     def __str__(self) -> str:
+        from wardline.plan.cost import expected_seconds, told  # it reads plans, so it stands above them
+
+        seconds = expected_seconds(self)
         lines = [f"{self.project}: {self.purpose}", ""]
         for number, step in enumerate(self.steps, start=1):
-            lines.append(f"{number}. {step.title}")
+            duration = f" ({told(seconds[step.id])})" if step.id in seconds else ""
+            lines.append(f"{number}. {step.title}{duration}")
             lines += [f"     {key}: {_show(value)}" for key, value in step.detail.items()]
-        lines += ["", f"claims      {self.claim}, delta {self.training.delta:g}"]
+        charge = f"epsilon {self.training.epsilon:g} at delta {self.training.delta:g}"
+        lines += ["", f"claims      {self.claim}, delta {self.training.delta:g}", f"charges     {charge}, once"]
         if self.limit is not None:
             lines.append(f"budget      epsilon {self.limit.epsilon:g} at delta {self.limit.delta:g} for this data set")
+        lines.append(f"takes       {told(sum(seconds.values()))} on one core, give or take a factor of three")
         lines += [f"leaves open {one.subject}: {one.reason}" for one in self.not_assessed]
         return "\n".join(lines)
 

@@ -12,7 +12,8 @@ from wardline.core import ConflictError, PolicyError
 from wardline.dp import epsilon_spent
 from wardline.gate import Accuracy, AttacksRan, ClaimsHold
 from wardline.models import Cnn, Logistic, Mlp
-from wardline.plan import DataFacts, contract_of, resolve
+from wardline.plan import DataFacts, contract_of, expected_seconds, resolve
+from wardline.plan.cost import told
 from wardline.policy import LoadedPolicy, parse_policy
 
 TODAY = datetime.date(2026, 11, 21)
@@ -177,3 +178,28 @@ def test_an_audit_that_cannot_contradict_the_claim_is_told_beforehand(
     reasons = [one.reason for one in resolve(policy, FACTS, today=TODAY).not_assessed if "claim of" in one.subject]
     assert bool(reasons) == bool(told)
     assert all((told or "") in reason for reason in reasons)
+
+
+def test_the_expected_cost_grows_with_the_work_and_is_told() -> None:
+    small = expected_seconds(resolve(loaded(), FACTS, today=TODAY))
+    assert set(small) == {"train", "baseline", "audit"}
+    assert all(seconds > 0 for seconds in small.values())
+    large = expected_seconds(resolve(loaded("{kind: logistic}", "{kind: mlp, hidden: [512, 512]}"), FACTS, today=TODAY))
+    assert all(large[step] > small[step] for step in small)
+    text = str(resolve(loaded(), FACTS, today=TODAY))
+    assert "charges     epsilon 3 at delta 1e-05, once" in text
+    assert "on one core" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than a second"),
+        (1.4, "about 1 s"),
+        (47, "about 50 s"),
+        (115, "about 100 s"),
+        (500, "about 8 minutes"),
+    ],
+)
+def test_durations_are_told_with_one_digit(seconds: float, text: str) -> None:
+    assert told(seconds) == text
