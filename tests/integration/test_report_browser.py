@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from wardline.crypto import SigningKey
 from wardline.evidence.report import render_report
+from wardline.run import RunOptions, run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -111,6 +113,19 @@ def test_opening_the_report_is_silent(browser, tmp_path, name):
     with opened(browser, tmp_path, render_report(evidence(name))) as watched:
         assert watched.page.evaluate("document.scripts.length") == 0
         assert (watched.requests, watched.console, watched.violations) == ([watched.url], [], [])
+
+
+def test_the_report_of_a_real_run_is_silent_and_says_what_the_run_found(browser, small_project, tmp_path):
+    options = RunOptions(out=tmp_path / "run", ledger=tmp_path / "ledger.sqlite", key=SigningKey.generate())
+    outcome = run(small_project, options=options)
+    content = (outcome.evidence.parent / "report.html").read_bytes()
+    for media in MODES.values():
+        with opened(browser, tmp_path, content, **media) as watched:
+            assert watched.requests == [watched.url]
+            assert watched.console == []
+            assert watched.violations == []
+            assert outcome.gate.verdict.value in watched.page.inner_text("h1").lower()
+            assert "dp.training" in watched.page.inner_text("main")
 
 
 def test_hostile_values_neither_run_nor_load_nor_style(browser, tmp_path):
