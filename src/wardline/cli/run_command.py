@@ -57,16 +57,18 @@ def command(
         plan = plan_run(policy, local_copy=data, progress=progress)
         click.echo(_plan_json(plan) if output_format == "json" else str(plan))
         return
-    # The key is opened first: a forgotten passphrase must not cost a training.
+    from wardline.policy import load_policy
+
+    project = load_policy(policy).policy.project
+    # The key is opened before anything is done: a forgotten passphrase must not cost a training.
     signer = None if unsafe_unsigned else open_key(key, key_fd=key_fd, passphrase_fd=passphrase_fd)
 
-    from wardline.policy import load_policy
     from wardline.run import RunOptions, run
 
     outcome = run(
         policy,
         options=RunOptions(
-            out=out or Path("runs") / load_policy(policy).policy.project,
+            out=out or Path("runs") / project,
             ledger=ledger or Path(".wardline") / "ledger.sqlite",
             key=signer,
             local_copy=data,

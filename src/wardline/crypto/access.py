@@ -95,7 +95,7 @@ def read_passphrase(
     if prompt is not None:
         return prompt()
     raise KeyAccessError(
-        "the key file is encrypted and no passphrase was given",
+        "a passphrase is needed and none was given",
         hint=f"set {PASSPHRASE_VARIABLE}, or hand it over on a descriptor",
     )
 

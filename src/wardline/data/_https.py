@@ -194,4 +194,8 @@ def _network_error(error: Exception, url: str) -> DataError | IntegrityError:
     if isinstance(reason, http.client.HTTPException):
         return DataError("the connection broke off", where=url, hint="try again")
     said = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
-    return DataError(f"the download failed: {said.lower()}", where=url, hint="check the address and the connection")
+    return DataError(
+        f"the download failed: {said.lower()}",
+        where=url,
+        hint="check the address and the connection, or give a local copy with --data",
+    )

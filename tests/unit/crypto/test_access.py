@@ -99,7 +99,7 @@ def test_no_key_at_all_has_a_remedy():
 
 
 def test_no_passphrase_is_not_an_empty_one(key_file):
-    with pytest.raises(KeyAccessError, match="no passphrase was given"):
+    with pytest.raises(KeyAccessError, match="a passphrase is needed"):
         open_signing_key(key_file, environment={})
 
 
