@@ -38,6 +38,11 @@ gates:
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that no worker is left with a long one while the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of the public data sets; the test is skipped where it is missing."""
