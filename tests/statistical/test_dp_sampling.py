@@ -24,13 +24,14 @@ def joined(sample_rate):
     return table
 
 
-@pytest.mark.parametrize("sample_rate", [0.01, 0.06, 0.5])
-def test_the_rate_is_right_and_five_percent_more_or_less_would_be_noticed(sample_rate):
+# The deviations are at least ten standard deviations of the count, of which five alarm and the rest is for chance.
+@pytest.mark.parametrize(("sample_rate", "deviation"), [(0.01, 0.1), (0.06, 0.05), (0.5, 0.05)])
+def test_the_rate_is_right_and_a_little_more_or_less_would_be_noticed(sample_rate, deviation):
     count = int(joined(sample_rate).sum())
     trials = UNITS * STEPS
     assert stats.binomtest(count, trials, sample_rate).pvalue > ALARM
-    assert stats.binomtest(count, trials, 0.95 * sample_rate).pvalue < ALARM
-    assert stats.binomtest(count, trials, 1.05 * sample_rate).pvalue < ALARM
+    assert stats.binomtest(count, trials, (1 - deviation) * sample_rate).pvalue < ALARM
+    assert stats.binomtest(count, trials, (1 + deviation) * sample_rate).pvalue < ALARM
 
 
 def test_batch_sizes_vary_as_independent_coins_do_and_a_fixed_size_would_be_noticed():

@@ -135,7 +135,7 @@ def test_all_bits_are_even(shift: int) -> None:
 def test_uniform_is_uniform() -> None:
     drawn = SecureRandom().uniform(N)
     assert not kolmogorov_smirnov(drawn, stats.uniform.cdf)
-    assert kolmogorov_smirnov(drawn**1.02, stats.uniform.cdf), "noticed: a power of 1.02"
+    assert kolmogorov_smirnov(drawn**1.04, stats.uniform.cdf), "noticed: a power of 1.04"
     assert drawn.min() > 0
     assert drawn.max() < 1
 
