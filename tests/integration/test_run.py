@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from wardline import load
-from wardline.core import BudgetError, Verdict
+from wardline.core import BudgetError, NoProgress, Verdict, digest_file
 from wardline.crypto import SigningKey
 from wardline.dp import Ledger
 from wardline.evidence import verify_bundle
 from wardline.run import RunOptions, plan_run, run
+from wardline.run.workspace import Workspace
 
 # Runs the policy and kills itself, hard, at the n-th event of a kind: progress is told at every boundary.
 KILLED_RUN = """
@@ -53,21 +54,25 @@ print(outcome.gate.verdict.value)
 """
 
 INNER = "training with differential privacy"
+# Event, stage, how often it has to come, and the stages that are finished when it does. Each boundary is reached for
+# the first time when its turn comes: the stages after it have left nothing yet.
 BOUNDARIES = [
-    ("start", "select", 1),
-    ("start", "train", 1),
-    ("start", INNER, 1),
-    ("advance", INNER, 5),
-    ("advance", INNER, 30),
-    ("finish", INNER, 1),
-    ("finish", "train", 1),
-    ("start", "baseline", 1),
-    ("start", "utility", 1),
-    ("start", "membership", 1),
-    ("start", "audit", 1),
-    ("finish", "audit", 1),
-    ("start", "evidence", 1),
-    ("finish", "evidence", 1),
+    ("start", "select", 1, []),
+    ("start", "train", 1, ["select"]),
+    ("start", INNER, 1, ["select"]),
+    ("advance", INNER, 5, ["select"]),
+    ("advance", INNER, 10, ["select"]),
+    ("finish", INNER, 1, ["select"]),
+    ("finish", "train", 1, ["select", "train"]),
+    ("start", "baseline", 1, ["select", "train"]),
+    ("start", "utility", 1, ["select", "train", "baseline"]),
+    ("start", "membership", 1, ["select", "train", "baseline", "utility"]),
+    ("start", "audit", 1, ["select", "train", "baseline", "utility", "membership"]),
+    ("advance", INNER, 5, ["select", "train", "baseline", "utility", "membership"]),
+    ("finish", "audit", 1, ["select", "train", "baseline", "utility", "membership"]),  # the attack's own end
+    ("finish", "audit", 2, ["select", "train", "baseline", "utility", "membership", "audit"]),  # the stage's
+    ("start", "evidence", 1, ["select", "train", "baseline", "utility", "membership", "audit"]),
+    ("finish", "evidence", 1, ["select", "train", "baseline", "utility", "membership", "audit", "evidence"]),
 ]
 
 
@@ -94,10 +99,11 @@ def test_killed_at_every_boundary_then_resumed(small_project: Path, tmp_path: Pa
     unbroken = child(small_project, tmp_path / "unbroken" / "run", "never", "", 0)
     assert unbroken.returncode == 0, unbroken.stderr
     out = tmp_path / "broken" / "run"
-    for event, stage, count in BOUNDARIES:
+    for event, stage, count, finished_stages in BOUNDARIES:
         killed = child(small_project, out, event, stage, count)
         assert killed.returncode == -signal.SIGKILL, (event, stage, killed.stdout, killed.stderr)
-        assert not (out / "evidence").exists() or event == "finish"
+        assert {path.stem for path in (out / "stages").glob("*.json")} == set(finished_stages), (event, stage, count)
+        assert not (out / "evidence").exists()
     finished = child(small_project, out, "never", "", 0)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == unbroken.stdout
@@ -138,6 +144,50 @@ def test_a_lost_result_is_a_second_release_and_is_charged(small_project: Path, t
     again = run(small_project, options=options(tmp_path))
     assert "train" not in again.reused
     assert again.predicate["ledger"]["releases"] == 2
+
+
+class Stopping(NoProgress):
+    """Breaks off in the middle of the protected training."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def advance(self, done: int, detail: str = "") -> None:
+        self.steps += 1
+        if self.steps == 10:
+            raise KeyboardInterrupt
+
+
+def test_a_lost_checkpoint_is_a_second_release_and_is_charged(small_project: Path, tmp_path: Path) -> None:
+    """Whoever has the lost checkpoint and the new model has seen more steps than one charge covers."""
+    with pytest.raises(KeyboardInterrupt):
+        run(small_project, options=options(tmp_path), progress=Stopping())
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    noted = ledger.checkpoint(next(entry.release_id for entry in ledger.entries() if entry.kind == "charge"))
+    assert noted is not None
+    (tmp_path / "run" / "objects" / noted[1]).unlink()
+    assert run(small_project, options=options(tmp_path)).predicate["ledger"]["releases"] == 2
+
+
+def test_stopped_between_sealing_and_recording_the_sealed_model_is_the_result(
+    small_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Workspace, *, keep: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "prune", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(small_project, options=options(tmp_path))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    release = next(entry.release_id for entry in ledger.entries() if entry.kind == "charge")
+    sealed = ledger.sealed(release)
+    assert sealed is not None
+    again = run(small_project, options=options(tmp_path))
+    assert again.predicate["ledger"]["releases"] == 1
+    index = json.loads((tmp_path / "run" / "objects" / sealed).read_bytes())
+    for name, sha256 in index.items():
+        assert digest_file(again.evidence.parent / name) == sha256
 
 
 def test_a_changed_gate_keeps_the_training(small_project: Path, tmp_path: Path) -> None:

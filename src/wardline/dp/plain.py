@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from wardline.core import DataError, NoProgress, Progress, Seeds, UsageError
+from wardline.core import NoProgress, Progress, Seeds, UsageError
 from wardline.core.checks import at_least
 from wardline.data import Examples
+from wardline.dp._fit import check_fit
 from wardline.dp.config import check_learning_rate
-from wardline.models import Architecture, Cnn, TrainedModel, build, columns, torch_generator
+from wardline.models import Architecture, Cnn, TrainedModel, build, torch_generator
 
 _SILENT = NoProgress()
 
@@ -91,12 +92,7 @@ def train_plain(
         DataError: if there are no rows.
         UsageError: if the parameters overflow.
     """
-    if len(examples) == 0:
-        raise DataError("there are no rows to train on", hint="check the data source and the held-out share")
-    if examples.x.shape[1] != columns(architecture):
-        raise ValueError(f"rows have {examples.x.shape[1]} columns, the architecture reads {columns(architecture)}")
-    if len(examples.classes) != architecture.classes:
-        raise ValueError(f"the data has {len(examples.classes)} classes, the architecture {architecture.classes}")
+    check_fit(architecture, examples)
     network = build(architecture, generator=torch_generator(seeds, "plain.init"))
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     order = seeds.numpy("plain.order")

@@ -15,12 +15,13 @@ from torch import Tensor
 from wardline.core import Claim, DataError, NoProgress, Progress, SecureRandom, Seeds, UsageError, digest_value
 from wardline.data import Examples
 from wardline.dp._checkpoint import State
+from wardline.dp._fit import check_fit
 from wardline.dp.accounting import epsilon_spent
 from wardline.dp.config import DpSgdConfig
 from wardline.dp.gradients import clipped_gradient_sum
 from wardline.dp.noise import noisy_sum
 from wardline.dp.sampling import UnitRows, poisson_sample
-from wardline.models import Architecture, Network, TrainedModel, architecture_to_json, build, columns, torch_generator
+from wardline.models import Architecture, Network, TrainedModel, architecture_to_json, build, torch_generator
 
 AVERAGED_SHARE = 0.5
 """The share of steps, the last ones, whose parameters are averaged into the released ones (Polyak and Juditsky 1992).
@@ -190,12 +191,7 @@ def training_claim(config: DpSgdConfig, *, n_units: int) -> Claim:
 
 
 def _units(architecture: Architecture, examples: Examples, config: DpSgdConfig) -> UnitRows:
-    if len(examples) == 0:
-        raise DataError("there are no rows to train on", hint="check the data source and the held-out share")
-    if examples.x.shape[1] != columns(architecture):
-        raise ValueError(f"rows have {examples.x.shape[1]} columns, the architecture reads {columns(architecture)}")
-    if len(examples.classes) != architecture.classes:
-        raise ValueError(f"the data has {len(examples.classes)} classes, the architecture {architecture.classes}")
+    check_fit(architecture, examples)
     units = UnitRows(examples.unit)
     if units.most > config.max_rows_per_unit:
         raise DataError(
