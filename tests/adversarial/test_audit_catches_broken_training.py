@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import wardline.dp.training
+import wardline.dp.training.private
 from wardline.attacks import AuditDesign, audit_settings, audit_training
 from wardline.core import Claim, Measurement, SecureRandom, Seeds
 from wardline.data import Examples
@@ -75,7 +75,7 @@ def test_training_without_noise_is_caught_and_with_it_is_not(
     whole = _audit(_private(config), _examples(), claim, design, architecture)
     assert whole.value < claim.value
     monkeypatch.setattr(
-        wardline.dp.training,
+        wardline.dp.training.private,
         "noisy_sum",
         lambda total, **_: {name: value.float() for name, value in total.items()},
     )
@@ -102,7 +102,7 @@ def test_the_overfitted_network_without_noise_is_caught_at_its_ordinary_learning
     """Nothing of the release is changed for the audit but the added canaries."""
     config = default_config(n_units=500, epsilon=1.0, delta=1e-5, architecture=MLP)
     monkeypatch.setattr(
-        wardline.dp.training,
+        wardline.dp.training.private,
         "noisy_sum",
         lambda total, **_: {name: value.float() for name, value in total.items()},
     )

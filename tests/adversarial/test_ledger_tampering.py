@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from wardline.core import IntegrityError, digest_value
-from wardline.dp import _ledger_file
 from wardline.dp.accounting import DpEvent
-from wardline.dp.ledger import Head, Ledger, Release
+from wardline.dp.ledger import Head, Ledger, Release, _file
 
 EVENT = DpEvent(sample_rate=0.1, noise_multiplier=2.0, steps=10)
 COLUMNS = ("seq", "kind", "release_id", "dataset", "charge", "body", "at", "previous", "hash")
@@ -204,9 +203,9 @@ def test_a_cell_of_another_type(ledger: Ledger) -> None:
     with closing(sqlite3.connect(ledger.path, isolation_level=None)) as db:
         db.execute("DROP TRIGGER entry_no_update")
         db.execute("UPDATE entry SET body = CAST(body AS BLOB) WHERE seq = 3")
-        db.execute(_ledger_file._SCHEMA["entry_no_update"])
+        db.execute(_file._SCHEMA["entry_no_update"])
         db.execute("PRAGMA writable_schema = ON")
-        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'entry'", (_ledger_file._SCHEMA["entry"],))
+        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'entry'", (_file._SCHEMA["entry"],))
     assert_found(ledger, 3)
 
 
@@ -233,12 +232,12 @@ def test_a_file_cut_short_or_with_flipped_bytes_is_never_believed(original: Path
 
 def _rewrite(db: sqlite3.Connection) -> None:
     """Compute the whole chain anew, as one can who knows how it is made: it holds no key."""
-    previous = _ledger_file.GENESIS
-    rows = [_ledger_file.Row._make(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM entry ORDER BY seq")]
+    previous = _file.GENESIS
+    rows = [_file.Row._make(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM entry ORDER BY seq")]
     db.execute("DELETE FROM entry")
     for number, row in enumerate(rows, start=1):
         made = row._replace(seq=number, previous=previous)
-        made = made._replace(hash=_ledger_file.row_hash(made))
+        made = made._replace(hash=_file.row_hash(made))
         db.execute(f"INSERT INTO entry ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * 9)})", made)
         previous = made.hash
 

@@ -13,7 +13,7 @@ from scipy import stats
 from wardline.core import SecureRandom, Seeds
 from wardline.data import Examples
 from wardline.dp import DpSgdConfig, noisy_sum, train_dp
-from wardline.dp.noise import ROUNDING_MARGIN
+from wardline.dp.training.noise import ROUNDING_MARGIN
 from wardline.models import Logistic
 
 ALARM = 1e-6

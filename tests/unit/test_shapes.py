@@ -8,7 +8,7 @@ import sys
 SCRIPT = """
 from jaxtyping import TypeCheckError, install_import_hook
 
-MODULES = ["models.trained", "models.torch_model", "dp.gradients", "dp.noise", "dp.sampling"]
+MODULES = ["models.trained", "models.torch_model", "dp.training.gradients", "dp.training.noise", "dp.training.sampling"]
 with install_import_hook([f"wardline.{module}" for module in MODULES], "beartype.beartype"):
     import numpy as np
     import torch

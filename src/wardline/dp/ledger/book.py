@@ -27,9 +27,9 @@ from wardline.core.canonical import canonical_json, to_json
 from wardline.core.checks import probability
 from wardline.core.errors import BudgetError, IntegrityError, UsageError
 from wardline.core.rng import SecureRandom
-from wardline.dp import _ledger_file as file
 from wardline.dp.accounting import DpEvent, compose
-from wardline.dp.release import Charge, Entry, Head, Limit, Release, Spent, check_digest, dataset_key
+from wardline.dp.ledger import _file as file
+from wardline.dp.ledger.release import Charge, Entry, Head, Limit, Release, Spent, check_digest, dataset_key
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from wardline.core import Seeds
-from wardline.dp.gradients import clipped_gradient_sum, unsafe_gradient_norms
+from wardline.dp.training.gradients import clipped_gradient_sum, unsafe_gradient_norms
 from wardline.models import Cnn, Logistic, Mlp, build, columns, torch_generator
 
 ARCHITECTURES = [
@@ -77,7 +77,7 @@ def test_norms_and_clipped_sums_are_those_of_gradients_written_out(architecture,
 def test_large_batches_go_through_in_pieces(architecture, monkeypatch):
     network, x, y = case(architecture, rows=len(UNITS))
     whole = [clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units) for units in (None, UNITS)]
-    monkeypatch.setattr("wardline.dp.gradients._UNITS_AT_ONCE", 2)
+    monkeypatch.setattr("wardline.dp.training.gradients._UNITS_AT_ONCE", 2)
     pieces = [clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units) for units in (None, UNITS)]
     torch.testing.assert_close(whole, pieces)
     assert len(unsafe_gradient_norms(network, x, y, units=UNITS)) == 6

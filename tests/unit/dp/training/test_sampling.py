@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardline.core import SecureRandom, Seeds
-from wardline.dp.sampling import UnitRows, poisson_sample
+from wardline.dp.training.sampling import UnitRows, poisson_sample
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.sets(st.integers(0, 5)))

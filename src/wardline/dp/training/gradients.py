@@ -102,7 +102,7 @@ def clipped_gradient_sum(
     Guarantee:
         Adding or removing all rows of one unit changes the result by at most `clip_norm` in Euclidean norm, in
         exact arithmetic. A unit whose gradient is not finite contributes nothing. Products of matrices are
-        computed in the network's precision and added up in 64 bits; `wardline.dp.noise` has a margin for that.
+        computed in the network's precision and added up in 64 bits; `wardline.dp.training.noise` has a margin for that.
 
     References:
         Abadi et al. 2016, algorithm 1; Bu et al. 2022 (mixed ghost clipping); Bu et al. 2023 (book-keeping).

@@ -405,7 +405,7 @@ def test_many_who_make_it_at_the_same_moment_make_one(tmp_path: Path) -> None:
 
 def test_a_limit_holds_when_two_ask_at_the_same_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second arrives while the first composes: the first has to look again, and is refused."""
-    from wardline.dp import ledger as module
+    from wardline.dp.ledger import book as module
 
     asked = []
 

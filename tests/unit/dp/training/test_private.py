@@ -7,7 +7,7 @@ import pytest
 from wardline.core import Claim, DataError, IntegrityError, NoProgress, SecureRandom, Seeds, UsageError
 from wardline.data import Examples
 from wardline.dp import DpSgdConfig, epsilon_spent, train_dp, training_claim
-from wardline.dp import training as module
+from wardline.dp.training import private as module
 from wardline.models import Logistic, Mlp
 
 ARCHITECTURE = Mlp(inputs=3, hidden=(4,), classes=2)

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from wardline.core import Claim, DataError, NoProgress, Progress, SecureRandom, Seeds, UsageError, digest_value
 from wardline.data import Examples
-from wardline.dp._checkpoint import State
-from wardline.dp._fit import check_fit
 from wardline.dp.accounting import epsilon_spent
-from wardline.dp.config import DpSgdConfig
-from wardline.dp.gradients import clipped_gradient_sum
-from wardline.dp.noise import noisy_sum
-from wardline.dp.sampling import UnitRows, poisson_sample
+from wardline.dp.training._checkpoint import State
+from wardline.dp.training._fit import check_fit
+from wardline.dp.training.config import DpSgdConfig
+from wardline.dp.training.gradients import clipped_gradient_sum
+from wardline.dp.training.noise import noisy_sum
+from wardline.dp.training.sampling import UnitRows, poisson_sample
 from wardline.models import Architecture, Network, TrainedModel, architecture_to_json, build, torch_generator
 
 AVERAGED_SHARE = 0.5

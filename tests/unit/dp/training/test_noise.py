@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from wardline.core import SecureRandom, Seeds
-from wardline.dp.noise import ROUNDING_MARGIN, noisy_sum
+from wardline.dp.training.noise import ROUNDING_MARGIN, noisy_sum
 
 
 def noisy(total, *, noise_multiplier=1.0, clip_norm=1.0, random=None):

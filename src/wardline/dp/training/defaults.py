@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wardline.core.checks import at_least, positive
 from wardline.dp.accounting import calibrate_noise
-from wardline.dp.config import DpSgdConfig, Unit
+from wardline.dp.training.config import DpSgdConfig, Unit
 from wardline.models import Architecture, Cnn
 
 MOMENTUM = 0.9

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wardline.core import canonical_json
-from wardline.dp import accounting
 from wardline.dp.accounting import DpEvent, calibrate_noise, compose, delta_spent, epsilon_spent
+from wardline.dp.accounting import pld as accounting
 
 SETTINGS = [  # sample_rate, noise_multiplier, steps, delta
     (0.0052, 1.0, 1908, 1e-5),

@@ -15,8 +15,8 @@ from torch.nn import functional
 from wardline.core import NoProgress, Progress, Seeds, UsageError
 from wardline.core.checks import at_least
 from wardline.data import Examples
-from wardline.dp._fit import check_fit
-from wardline.dp.config import check_learning_rate
+from wardline.dp.training._fit import check_fit
+from wardline.dp.training.config import check_learning_rate
 from wardline.models import Architecture, Cnn, TrainedModel, build, torch_generator
 
 _SILENT = NoProgress()
