@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from wardline.core.claims import Measurement
+from wardline.core.drawing.svg import Look, element, marker
 from wardline.evidence import text
-from wardline.evidence._svg import Look, element, marker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from wardline.core.claims import Measurement
+from wardline.core.drawing.svg import Look, Scale, coordinate, drawing, element, marker, placed, share
 from wardline.evidence import text
 from wardline.evidence._figure import Chart, doubt, hollow_key, in_doubt, line_key, mark_key
 from wardline.evidence._rows import label
-from wardline.evidence._svg import Look, Scale, coordinate, drawing, element, marker, placed, share
 
 Curve = Sequence[tuple[float, float]]
 """Points (false-positive rate, true-positive rate), rising."""

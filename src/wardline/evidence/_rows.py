@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from wardline.core.claims import Interval
+from wardline.core.drawing.svg import Look, Scale, element, hatch, marker, placed, share
 from wardline.evidence import text
-from wardline.evidence._svg import Look, Scale, element, hatch, marker, placed, share
 
 ROW_HEIGHT = 44.0  # pixels from one row to the next
 GROUP_GAP = 10.0  # pixels between a control and the next method

@@ -9,6 +9,7 @@ from typing import Any
 
 from wardline.core.canonical import digest_value
 from wardline.core.claims import Claim, Measurement
+from wardline.core.drawing import hostile
 from wardline.core.verdict import Verdict, combine
 from wardline.evidence import text
 from wardline.evidence._figure import Chart, in_doubt
@@ -265,8 +266,8 @@ def build_view(evidence: Mapping[str, Any]) -> View:
     return View(
         evidence=evidence,
         digest=digest_value(evidence),
-        title=f"{text.shorten(evidence['project'], 60)}: {word}",
-        project=text.shorten(evidence.get("title") or evidence["project"], 80),
+        title=f"{hostile.shorten(evidence['project'], 60)}: {word}",
+        project=hostile.shorten(evidence.get("title") or evidence["project"], 80),
         verdict=verdict,
         word=word,
         meaning=meaning,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wardline.core.claims import Claim, Measurement
+from wardline.core.drawing.svg import Look, Scale, around, drawing, from_zero
 from wardline.evidence import text
 from wardline.evidence._figure import (
     Chart,
@@ -26,7 +27,6 @@ from wardline.evidence._figure import (
 )
 from wardline.evidence._roc import draw_roc
 from wardline.evidence._rows import Limit, Row, draw_rows, reach, table
-from wardline.evidence._svg import Look, Scale, around, drawing, from_zero
 
 
 def charts(

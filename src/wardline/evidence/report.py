@@ -2,7 +2,7 @@
 
 The page runs no script, loads nothing and sends nothing: its content security policy allows exactly one
 thing, the stylesheet inside it, by its SHA-256. Every value of the evidence counts as hostile: it is cleaned
-(`text.clean`), then escaped (jinja2 with autoescape), and can reach neither an attribute that is read as
+(`hostile.clean`), then escaped (jinja2 with autoescape), and can reach neither an attribute that is read as
 code nor the stylesheet.
 """
 
@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from wardline.core.canonical import to_json
+from wardline.core.drawing import hostile
 from wardline.core.errors import IntegrityError
 from wardline.evidence import text
 from wardline.evidence._view import build_view
@@ -84,12 +85,12 @@ def security_policy(style: str) -> str:
 
 def _shown(value: object) -> object:
     """What the template prints for a value; markup made by this package passes, text is cleaned."""
-    return value if isinstance(value, Markup) else text.clean(text.plain(value))
+    return value if isinstance(value, Markup) else hostile.clean(text.plain(value))
 
 
 def _block(value: str) -> Markup:
     """A long text with its lines, for a ``pre`` element."""
-    return escape(text.clean(value, most=_MOST_POLICY_CHARACTERS))
+    return escape(hostile.clean(value, most=_MOST_POLICY_CHARACTERS))
 
 
 @functools.cache

@@ -1,70 +1,27 @@
 """Wording of the report: figures, names and sentences for a reader who is not a specialist.
 
-Everything that enters the page passes through `clean`. Escaping of markup is the template's duty; `clean`
-removes what escaping leaves in place and what can still deceive a reader: characters that reorder text,
-control characters, and towers of combining marks that cover their neighbours.
+Everything that enters the page passes through `clean`; escaping of markup is the template's duty.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from wardline.core.claims import Claim, Interval, Measurement
+from wardline.core.drawing.hostile import shorten
 from wardline.core.verdict import Verdict
 
 NBSP = "\u00a0"
-MOST_CHARACTERS = 1_500  # of one value on the page; the evidence file holds the rest
-_MOST_MARKS = 4  # combining marks on one character; more than any living script stacks
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-
-
-def _is_deceptive(character: str) -> bool:
-    """Whether a character is invisible or reorders what follows (Unicode Technical Report 36, section 2.4)."""
-    if character == "\n":
-        return False
-    if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
-        return True
-    # U+200C and U+200D stay: Persian and Indic words need them, and they reorder nothing.
-    return unicodedata.category(character) == "Cf" and character not in "\u200c\u200d\u00ad"
-
-
-def clean(value: str, most: int = MOST_CHARACTERS) -> str:
-    """Make hostile text harmless to look at: nothing reorders, hides or covers, and nothing is endless.
-
-    Args:
-        value: any text.
-        most: how many of its characters are kept; what is missing is counted in the text.
-
-    Returns:
-        The text with each deceptive character written out as, for example, ``[U+202E]``.
-    """
-    kept: list[str] = []
-    marks = 0
-    for character in value[:most]:
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks > _MOST_MARKS:
-            continue
-        kept.append(f"[U+{ord(character):04X}]" if _is_deceptive(character) else character)
-    left = len(value) - most
-    if left > 0:
-        kept.append(f"\u2026 [{left:,} more characters in the evidence file]")
-    return "".join(kept)
-
-
-def shorten(value: str, most: int) -> str:
-    """The beginning of a text, for headings and chart labels; an ellipsis tells that there is more."""
-    value = clean(value, most=max(most, len(value)))
-    return value if len(value) <= most else value[: most - 1].rstrip() + "\u2026"
 
 
 def number(value: float, *, digits: int = 4) -> str:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardline.core import Claim, Control, Interval, Measurement
+from wardline.core.drawing.svg import Scale, around, element, from_zero
 from wardline.evidence._roc import HEIGHT, LEFT, TOP, WIDTH, read_off
-from wardline.evidence._svg import Scale, around, element, from_zero
 from wardline.evidence.charts import charts
 
 VECTORS = Path(__file__).parents[2] / "vectors"

@@ -1,8 +1,8 @@
-"""Scales and elements for the report's charts: plain SVG, made here, on purpose.
+"""Scales and elements for charts: plain SVG, made here, on purpose.
 
 Matplotlib's and Vega's SVG carry inline styles, which the report's content security policy blocks; they cannot
 follow dark mode, scale their text with the page (unreadable on a telephone) and bring no text alternative.
-What a chart of the report needs is small: horizontal positions are percentages of the width, vertical ones
+What a chart of ours needs is small: horizontal positions are percentages of the width, vertical ones
 pixels, so a chart reflows while its text keeps its size; looks come from classes in the one stylesheet.
 """
 
@@ -15,7 +15,7 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-from wardline.evidence.text import clean
+from wardline.core.drawing.hostile import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +106,22 @@ def element(name: str, attributes: Mapping[str, str | float], *children: Markup 
     return Markup("").join(parts)
 
 
-Look = Literal["released", "unprotected", "limit", "chance", "over"]
-"""What a mark stands for: the result, the same without protection, a promised limit, blind guessing, and the part
-of a leak that lies beyond the promise."""
+Look = Literal["released", "unprotected", "third", "fourth", "limit", "chance", "over"]
+"""What a mark stands for: the result, the same without protection, two further series, a promised limit, blind
+guessing, and the part of a leak that lies beyond the promise."""
+
+_SHAPES = {"unprotected": "M0-6.5 6.5 0 0 6.5-6.5 0z", "third": "M-5-5H5V5H-5z", "fourth": "M0-6.5 6 5H-6z"}
 
 
 def marker(look: Look, *, hollow: bool = False) -> Markup:
-    """The sign of a series, centred at 0: a circle for the released, a diamond for the unprotected.
+    """The sign of a series, centred at 0: circle, diamond, square and triangle, in the order of `Look`.
 
     Shape and filling tell the series apart without colour; hollow means that the figure proves nothing.
     """
     classes = f"mark {look}" + (" hollow" if hollow else "")
     if look == "released":
         return element("circle", {"class": classes, "r": 5})
-    return element("path", {"class": classes, "d": "M0-6.5 6.5 0 0 6.5-6.5 0z"})
+    return element("path", {"class": classes, "d": _SHAPES.get(look, _SHAPES["unprotected"])})
 
 
 def placed(x: float, y: float, *children: Markup) -> Markup:
