@@ -12,12 +12,14 @@ from wardline._version import __version__
 from wardline.core.errors import WardlineError
 
 COMMANDS = {
+    "compare": "Show what trusting no one costs: the central and the local model side by side.",
     "data": "Look at a data set and infer its contract.",
     "explain": "Say what a code means and what to do about it.",
     "init": "Write a commented POLICY to start from; an existing file is never overwritten.",
     "keys": "Make signing keys.",
     "policy": "Check, explain or document a policy.",
     "run": "Train, attack, judge and sign what POLICY describes.",
+    "sweep": "Find the lowest epsilon at which the model of POLICY reaches a floor.",
     "verify": "Check an evidence BUNDLE against a public key.",
 }
 """Each command lives in the module of its name; these lines keep `--help` from importing them all."""

@@ -73,6 +73,27 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
             where=loaded.place("data", "table_sha256"),
             hint="get the data again from its publisher, or review the change and state the new digest",
         )
+    return _encoded(loaded, source, sha256)
+
+
+def load_public(loaded: LoadedPolicy, path: Path, *, private: Inputs, progress: Progress) -> Inputs:
+    """Rows that nobody has to protect, in the form of the policy's data.
+
+    Raises:
+        DataError: if they cannot be read, break the contract, or are the protected rows themselves.
+    """
+    source = _fetch(loaded, f"file:{path.resolve()}", None, progress)
+    sha256 = table_digest(source.table)
+    if sha256 == private.sha256:
+        raise DataError(
+            "these are the protected rows themselves",
+            where=str(path),
+            hint="give rows that nobody has to protect, or charge the sweep to the budget with --charge",
+        )
+    return _encoded(loaded, source, sha256)
+
+
+def _encoded(loaded: LoadedPolicy, source: Source, sha256: str) -> Inputs:
     contract = contract_of(loaded.policy)
     try:
         # The border pixels of images may well be constant; they are part of the shape.
@@ -80,7 +101,7 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
         table = enforce(contract, source.table, constant_features=constants)
     except DataError as error:
         raise DataError(error.message, where=error.where or loaded.place("data", "columns"), hint=error.hint) from error
-    return Inputs(examples=Encoder(contract).encode(table), source=data.source, sha256=sha256)
+    return Inputs(examples=Encoder(contract).encode(table), source=loaded.policy.data.source, sha256=sha256)
 
 
 def _fetch(loaded: LoadedPolicy, source: str, sha256: str | None, progress: Progress) -> Source:
@@ -112,13 +133,14 @@ def _local(loaded: LoadedPolicy, path: Path, progress: Progress) -> Source:
     return _fetch(loaded, f"file:{path.resolve()}", None if data.table_sha256 else data.sha256, progress)
 
 
-def select(loaded: LoadedPolicy, inputs: Inputs) -> Selection:
+def select(loaded: LoadedPolicy, inputs: Inputs, *, seeds: Seeds | None = None) -> Selection:
     """Keep a share of the units apart, and bound how many rows a person contributes to training.
 
-    Which of a person's rows stay is drawn afresh at each call, so a run stores what it drew.
+    Which of a person's rows stay is drawn afresh at each call, so a run stores what it drew. The split comes from the
+    policy's seed unless other seeds are given.
     """
     data = loaded.policy.data
-    split = split_by_unit(inputs.examples, holdout=data.holdout, seeds=Seeds(loaded.policy.evidence.seed))
+    split = split_by_unit(inputs.examples, holdout=data.holdout, seeds=seeds or Seeds(loaded.policy.evidence.seed))
     if data.unit == "row":
         return Selection(train=split.train_rows, holdout=split.holdout_rows)
     kept = bounded_rows(split.train, data.unit.max_rows, random=SecureRandom())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wardline.core import Progress, SecureRandom, Seeds, canonical_json, digest_value
 from wardline.data import Examples
-from wardline.dp import DpEvent, Ledger, Release, dataset_key, train_dp, train_plain
+from wardline.dp import Ledger, PlannedRelease, PoissonGaussian, dataset_key, train_dp, train_plain
 from wardline.models import model_files
 from wardline.plan import Plan
 from wardline.run.workspace import Computed, Workspace
@@ -66,8 +66,10 @@ def train_released(
     if finished is not None:
         return {"release": release_id}, finished
     config = plan.training
-    event = DpEvent(sample_rate=config.sample_rate, noise_multiplier=config.noise_multiplier, steps=config.steps)
-    release = Release(
+    event = PoissonGaussian(
+        sample_rate=config.sample_rate, noise_multiplier=config.noise_multiplier, steps=config.steps
+    )
+    release = PlannedRelease(
         release_id=release_id,
         dataset=dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit),
         unit=plan.facts.unit,

@@ -28,8 +28,8 @@ def test_points_stand_where_the_scales_put_them() -> None:
     root = ElementTree.fromstring(str(_picture()))
     marks = [one for one in root.findall("svg") if one.find("circle") is not None]
     assert [one.get("x") for one in marks] == ["13%", "55%"]  # from 13 %, half of 84 % further
-    # The plot is 260 pixels high and begins at 12: 0.5 lies in the middle, 0.9 a tenth below the top.
-    assert [one.get("y") for one in marks] == ["142", "38"]
+    # The plot is 260 pixels high and begins at 28: 0.5 lies in the middle, 0.9 a tenth below the top.
+    assert [one.get("y") for one in marks] == ["158", "54"]
     assert [len(one.findall("path")) for one in marks] == [1, 0]  # the second has no interval
     curve = next(one for one in root.iter("path") if one.get("class") == "curve released")
     assert curve.get("d") == "M0 50L50 10"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from wardline.core.drawing.svg import Look, Scale, coordinate, drawing, element, marker, placed, share
 
-_TOP, _BELOW = 12.0, 46.0  # pixels above and below the plot
+_TOP, _BELOW = 28.0, 46.0  # pixels above and below the plot
 _LEFT, _WIDTH = 13.0, 84.0  # of the plot, in percent of the picture's width
 
 Series = Literal["released", "unprotected", "third", "fourth"]
@@ -138,6 +138,7 @@ def draw_xy(
             {"class": "axis-name", "x": share(_LEFT + _WIDTH / 2), "y": _TOP + height + 38, "text-anchor": "middle"},
             across.name,
         ),
+        element("text", {"class": "axis-name", "x": share(_LEFT), "y": _TOP - 14, "text-anchor": "middle"}, up.name),
     ]
     if limit is not None:
         where: dict[str, str | float] = {
