@@ -17,17 +17,17 @@ _WORKER = f"""
 import sys
 from pathlib import Path
 from wardline.core import digest_value
-from wardline.dp.accounting import DpEvent
-from wardline.dp.ledger import Ledger, Release
+from wardline.dp.accounting import PoissonGaussian
+from wardline.dp.ledger import Ledger, PlannedRelease
 
 name = sys.argv[2]
-event = DpEvent(sample_rate=0.1, noise_multiplier=2.0, steps=10)
+event = PoissonGaussian(sample_rate=0.1, noise_multiplier=2.0, steps=10)
 print("ready", flush=True)
 sys.stdin.readline()
 ledger = Ledger(Path(sys.argv[1]))
 
 def one(release_id):
-    release = Release(release_id=release_id, dataset="d", unit="row", events=(event,), description="x")
+    release = PlannedRelease(release_id=release_id, dataset="d", unit="row", events=(event,), description="x")
     ledger.charge(release, limit=None)
     print(release_id, flush=True)
 

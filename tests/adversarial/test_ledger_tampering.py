@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from wardline.core import IntegrityError, digest_value
-from wardline.dp.accounting import DpEvent
-from wardline.dp.ledger import Head, Ledger, Release, _file
+from wardline.dp.accounting import PoissonGaussian
+from wardline.dp.ledger import Head, Ledger, PlannedRelease, _file
 
-EVENT = DpEvent(sample_rate=0.1, noise_multiplier=2.0, steps=10)
+EVENT = PoissonGaussian(sample_rate=0.1, noise_multiplier=2.0, steps=10)
 COLUMNS = ("seq", "kind", "release_id", "dataset", "charge", "body", "at", "previous", "hash")
 ROWS = 8
 DATASETS = ("d1", "d2")
@@ -25,7 +25,9 @@ TRIGGERS = ("entry_no_update", "entry_no_delete", "entry_in_order")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
     for number, dataset in enumerate((*DATASETS, "d1")):
-        release = Release(release_id=f"r{number}", dataset=dataset, unit="row", events=(EVENT,), description="a model")
+        release = PlannedRelease(
+            release_id=f"r{number}", dataset=dataset, unit="row", events=(EVENT,), description="a model"
+        )
         ledger.charge(release, limit=None)
     ledger.progress("r0", 5, digest_value(5))
     ledger.progress("r0", 9, digest_value(9))

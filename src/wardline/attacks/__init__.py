@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wardline.attacks.canaries import audit_settings
     from wardline.attacks.control import memorise
     from wardline.attacks.intervals import auc_interval, clopper_pearson
+    from wardline.attacks.mechanism_audit import audit_mechanism
     from wardline.attacks.membership_inference import MembershipSettings, Model, membership
     from wardline.attacks.one_run import (
         Guesses,
@@ -36,6 +37,7 @@ __all__ = [
     "Stack",
     "TprAtFpr",
     "auc_interval",
+    "audit_mechanism",
     "audit_p_value",
     "audit_settings",
     "audit_training",
@@ -68,6 +70,7 @@ __getattr__ = lazy(
             "auc_interval",
             "clopper_pearson",
         ),
+        "mechanism_audit": ("audit_mechanism",),
         "membership_inference": (
             "MembershipSettings",
             "Model",

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING
 from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from wardline.dp.accounting import DpEvent, calibrate_noise, compose, delta_spent, epsilon_spent
-    from wardline.dp.ledger import Charge, Entry, Head, Ledger, Limit, Release, Spent, dataset_key
+    from wardline.dp.accounting import (
+        ApproximateDp,
+        DiscreteLaplace,
+        DpEvent,
+        PoissonGaussian,
+        PureDp,
+        ZeroConcentrated,
+        calibrate_noise,
+        compose,
+        delta_spent,
+        epsilon_spent,
+    )
+    from wardline.dp.ledger import Charge, Entry, Head, Ledger, Limit, PlannedRelease, Spent, dataset_key
     from wardline.dp.training import (
         CheckpointStore,
         DpSgdConfig,
@@ -30,8 +41,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ApproximateDp",
     "Charge",
     "CheckpointStore",
+    "DiscreteLaplace",
     "DpEvent",
     "DpSgdConfig",
     "Entry",
@@ -39,11 +52,14 @@ __all__ = [
     "Ledger",
     "Limit",
     "PlainConfig",
-    "Release",
+    "PlannedRelease",
+    "PoissonGaussian",
+    "PureDp",
     "Spent",
     "TrainingOverrides",
     "Unit",
     "UnitRows",
+    "ZeroConcentrated",
     "calibrate_noise",
     "clipped_gradient_sum",
     "compose",
@@ -62,8 +78,19 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "accounting": ("DpEvent", "calibrate_noise", "compose", "delta_spent", "epsilon_spent"),
-        "ledger": ("Charge", "Entry", "Head", "Ledger", "Limit", "Release", "Spent", "dataset_key"),
+        "accounting": (
+            "ApproximateDp",
+            "DiscreteLaplace",
+            "DpEvent",
+            "PoissonGaussian",
+            "PureDp",
+            "ZeroConcentrated",
+            "calibrate_noise",
+            "compose",
+            "delta_spent",
+            "epsilon_spent",
+        ),
+        "ledger": ("Charge", "Entry", "Head", "Ledger", "Limit", "PlannedRelease", "Spent", "dataset_key"),
         "training": (
             "CheckpointStore",
             "DpSgdConfig",

@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from wardline.dp.accounting.pld import DpEvent, calibrate_noise, compose, delta_spent, epsilon_spent
+from wardline.dp.accounting.calibration import calibrate, calibrate_noise
+from wardline.dp.accounting.events import (
+    ApproximateDp,
+    DiscreteLaplace,
+    DpEvent,
+    PoissonGaussian,
+    PureDp,
+    ZeroConcentrated,
+    event_from_json,
+    event_to_json,
+)
+from wardline.dp.accounting.pld import compose, compose_delta, delta_spent, epsilon_spent
 
-__all__ = ["DpEvent", "calibrate_noise", "compose", "delta_spent", "epsilon_spent"]
+__all__ = [
+    "ApproximateDp",
+    "DiscreteLaplace",
+    "DpEvent",
+    "PoissonGaussian",
+    "PureDp",
+    "ZeroConcentrated",
+    "calibrate",
+    "calibrate_noise",
+    "compose",
+    "compose_delta",
+    "delta_spent",
+    "epsilon_spent",
+    "event_from_json",
+    "event_to_json",
+]

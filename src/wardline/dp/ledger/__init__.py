@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wardline.dp.ledger.book import Charge, Entry, Head, Ledger, Limit, Release, Spent, dataset_key
+from wardline.dp.ledger.book import Charge, Entry, Head, Ledger, Limit, PlannedRelease, Spent, dataset_key
 
-__all__ = ["Charge", "Entry", "Head", "Ledger", "Limit", "Release", "Spent", "dataset_key"]
+__all__ = ["Charge", "Entry", "Head", "Ledger", "Limit", "PlannedRelease", "Spent", "dataset_key"]

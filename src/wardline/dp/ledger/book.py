@@ -27,14 +27,14 @@ from wardline.core.canonical import canonical_json, to_json
 from wardline.core.checks import probability
 from wardline.core.errors import BudgetError, IntegrityError, UsageError
 from wardline.core.rng import SecureRandom
-from wardline.dp.accounting import DpEvent, compose
+from wardline.dp.accounting import DpEvent, compose, event_from_json
 from wardline.dp.ledger import _file as file
-from wardline.dp.ledger.release import Charge, Entry, Head, Limit, Release, Spent, check_digest, dataset_key
+from wardline.dp.ledger.release import Charge, Entry, Head, Limit, PlannedRelease, Spent, check_digest, dataset_key
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Charge", "Entry", "Head", "Ledger", "Limit", "Release", "Spent", "dataset_key"]
+__all__ = ["Charge", "Entry", "Head", "Ledger", "Limit", "PlannedRelease", "Spent", "dataset_key"]
 
 _FORMAT = "wardline.ledger/1"
 _ATTEMPT = re.compile(r"(.+)#[1-9][0-9]*")
@@ -63,7 +63,7 @@ class Ledger:
         file.create(path, at=_now(), body=_encode(identity))
         self.id = _identity(file.read(path))
 
-    def charge(self, release: Release, *, limit: Limit | None) -> Charge:
+    def charge(self, release: PlannedRelease, *, limit: Limit | None) -> Charge:
         """Charge a release, before anything of it is computed. Never undone.
 
         Args:
@@ -277,7 +277,7 @@ class Ledger:
             )
         return charge
 
-    def _existing(self, row: file.Row, release: Release) -> Charge:
+    def _existing(self, row: file.Row, release: PlannedRelease) -> Charge:
         if json.loads(row.body)["release"] != json.loads(_encode(release)):
             raise self._refusal("this id is charged already for another release", release.release_id)
         return _as_charge(row, fresh=False)
@@ -352,10 +352,10 @@ def _last(rows: list[file.Row], kind: Literal["progress", "seal"], release_id: s
 
 
 def _events(charges: list[file.Row]) -> list[DpEvent]:
-    return [DpEvent.from_json(event) for row in charges for event in json.loads(row.body)["release"]["events"]]
+    return [event_from_json(event) for row in charges for event in json.loads(row.body)["release"]["events"]]
 
 
-def _check_unit(earlier: list[file.Row], release: Release) -> None:
+def _check_unit(earlier: list[file.Row], release: PlannedRelease) -> None:
     for row in earlier:
         if json.loads(row.body)["release"]["unit"] != release.unit:
             raise UsageError(
@@ -365,7 +365,7 @@ def _check_unit(earlier: list[file.Row], release: Release) -> None:
             )
 
 
-def _check_limit(earlier: list[file.Row], release: Release, limit: Limit) -> None:
+def _check_limit(earlier: list[file.Row], release: PlannedRelease, limit: Limit) -> None:
     epsilon = compose([*_events(earlier), *release.events], delta=limit.delta)
     if epsilon > limit.epsilon:
         raise BudgetError(

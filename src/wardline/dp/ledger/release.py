@@ -32,7 +32,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class PlannedRelease:
     """Something that will be computed from a data set and given out.
 
     Attributes:

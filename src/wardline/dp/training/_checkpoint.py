@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from wardline.core import IntegrityError
-from wardline.models import pack_tensors, unpack_tensors
+from wardline.models import Network, pack_tensors, unpack_tensors
 
 _SCHEMA = "wardline.checkpoint/1"
 
 
-@dataclass(slots=True, kw_only=True)
 class State:
     """What the next step depends on: post-processing of noisy sums and nothing else.
+
+    Parameters, momentum and average are one vector each, in the order of the network's parameters, so that a step
+    is a handful of operations whatever the network. The network's parameters become parts of the first.
 
     There is no random state in it. A stored key or seed would let whoever reads the file draw the noise again and
     subtract it; and a run that went back to it would put equal noise on different sums, whose difference is bare.
     """
 
-    step: int
-    parameters: dict[str, Tensor]
-    momentum: dict[str, Tensor]
-    average: dict[str, Tensor]
+    def __init__(self, network: Network) -> None:
+        self.step = 0
+        self._shapes = {name: value.shape for name, value in network.named_parameters()}
+        self.parameters = torch.cat([value.detach().flatten() for value in network.parameters()])
+        self.momentum = torch.zeros_like(self.parameters)
+        self.average = torch.zeros_like(self.parameters)
+        for parameter, part in zip(network.parameters(), self.named(self.parameters).values(), strict=True):
+            parameter.data = part
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """Parts of a vector by the names of the parameters that they belong to; they share its memory."""
+        parts = flat.split([shape.numel() for shape in self._shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+
+    def descend(self, gradient: Tensor, *, learning_rate: float, momentum: float, averaged_from: int) -> None:
+        """One step of gradient descent.
+
+        Args:
+            gradient: what to follow, already private.
+            learning_rate: how far.
+            momentum: share of the last direction that is kept.
+            averaged_from: the steps after this one enter the average.
+        """
+        self.step += 1
+        velocity = self.momentum.mul_(momentum).add_(gradient)
+        self.parameters.sub_(velocity, alpha=learning_rate)
+        if self.step > averaged_from:
+            self.average.lerp_(self.parameters, 1.0 / (self.step - averaged_from))
 
     def finite(self) -> bool:
         """Whether every parameter still is a number."""
-        return all(bool(value.isfinite().all()) for value in self.parameters.values())
+        return bool(self.parameters.isfinite().all())
 
     def to_bytes(self, run: str) -> bytes:
         """The state as bytes, bound to the run with this digest."""
@@ -61,7 +86,7 @@ class State:
                 value.copy_(torch.from_numpy(tensors[f"{part}/{name}"]))
 
     def _parts(self) -> tuple[tuple[str, Mapping[str, Tensor]], ...]:
-        return ("parameters", self.parameters), ("momentum", self.momentum), ("average", self.average)
+        return tuple((part, self.named(getattr(self, part))) for part in ("parameters", "momentum", "average"))
 
 
 def _refused(reason: str) -> IntegrityError:

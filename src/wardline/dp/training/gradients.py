@@ -1,77 +1,157 @@
 """Clipped gradient sums: what one privacy unit can do to a training step, bounded.
 
-"Book-keeping" (Bu, Wang, Dai and Su 2023, section 3): one forward and one backward pass record, for every layer,
-its inputs a and the loss's derivatives d by its outputs. A unit's gradient by the layer's weight is the sum of
-the outer products d a^T over all places where the unit met the weight: its rows, and the pixels of each image.
-The unit's norm follows from a and d alone, and the clipped sum is one product of matrices, (factor * d)^T a;
-for dense layers and one row a unit, no unit's gradient is ever written out (Goodfellow 2015).
+"Book-keeping" (Bu, Wang, Dai and Su 2023, section 3): a pass records for every layer what a unit's gradient is made
+of. The unit's norm follows from that, and the clipped sum is one product of matrices, (factor * d)^T a; for
+dense layers and one row a unit, no unit's gradient is ever written out (Goodfellow 2015).
+
+Large batches go through in pieces, whose sums are added up in 64 bits: memory does not grow with the batch, and the
+result does not depend on the pieces but for rounding.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, Float64, Int
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from wardline.models import Network
+from wardline.core.checks import at_least
+from wardline.dp.training._dense import Dense
+from wardline.dp.training._layers import LARGEST, Convolutional, Mets, Passed, Rows, Squares, together
+from wardline.models import Cnn, Network
 
-_UNITS_AT_ONCE = 4096
-_NUMBERS_AT_ONCE = 1 << 21  # of written-out gradients per layer: small enough to stay in a processor's cache
+ROWS_AT_ONCE = 1024
+"""The most rows that pass the network at once, unless told otherwise.
+
+Within a piece, 32-bit networks add up in 32 bits: `wardline.dp.training.noise` has a margin for that.
+"""
+
+_NUMBERS_AT_ONCE = 1 << 20  # of written-out gradients per layer: small enough to stay in a processor's cache
 _GUARD = 1e-6
 # Divided by (norm + guard) as Opacus does, so that a norm of zero needs no case of its own and rounding in the
 # factor cannot lift a clipped gradient above clip_norm.
 
+_LEAST_CLIP_NORM = 1e-4  # from here, an error of 1e-10 in a norm does not matter
 
-@dataclass(frozen=True, slots=True)
-class _Factors:
-    """One layer's part: the gradient by its weight is, for each unit, the sum over places of outer(d, a)."""
 
-    name: str
-    a: Tensor  # [units, places, inputs]
-    d: Tensor  # [units, places, outputs]
-    has_bias: bool
-    shape: torch.Size  # of the weight
+class ClippedSum:
+    """Clipped gradient sums of one network, step after step, as one flat vector.
 
-    def gradients(self) -> Tensor:
-        """Every unit's gradient by the weight: [units, outputs, inputs]."""
-        return self.d.transpose(1, 2) @ self.a
+    Args:
+        network: at whose parameters gradients are taken, wherever they are at each call; it is not changed.
+        clip_norm: the most that a unit may contribute, in Euclidean norm over all parameters; above 0.
+        rows_at_once: the most rows that pass the network at once, at least 1 (but a unit's rows stay together).
 
-    def squared_norms(self, written: Tensor | None) -> Float64[Tensor, " units"]:
-        """Squared norm of every unit's gradient by weight and bias."""
-        if self.a.shape[1] == 1:
-            squares = _square(self.a) * _square(self.d)
-        elif written is not None:
-            squares = _square(written)
-        else:
-            # The sum of outer products has the squared norm sum_ij <a_i, a_j> <d_i, d_j>.
-            squares = ((self.a @ self.a.mT).double() * (self.d @ self.d.mT).double()).sum((1, 2))
-            squares = squares.clamp(min=0.0)
-        if self.has_bias:
-            squares = squares + _square(self.d[:, 0] if self.a.shape[1] == 1 else self.d.sum(1))
-        return squares
+    Raises:
+        ValueError: if a number is out of range.
+    """
 
-    def writes_out(self) -> bool:
-        """Whether writing out each unit's gradient costs less than the products of its places (Bu et al. 2022)."""
-        places = self.a.shape[1]
-        return places > 1 and 2 * places**2 >= self.a.shape[2] * self.d.shape[2]
+    def __init__(self, network: Network, *, clip_norm: float, rows_at_once: int = ROWS_AT_ONCE) -> None:
+        if not (math.isfinite(clip_norm) and clip_norm > 0):
+            raise ValueError("clip_norm must be a finite number above 0")
+        at_least("rows_at_once", rows_at_once, 1)
+        self._passes = (
+            Convolutional(network)
+            if isinstance(network.architecture, Cnn)
+            else Dense(network, rows_at_once=rows_at_once)
+        )
+        self._clip_norm = clip_norm
+        self._at_once = rows_at_once
+        self._shapes = {name: value.shape for name, value in network.named_parameters()}
+        first = next(network.parameters())
+        self._part = torch.empty(sum(shape.numel() for shape in self._shapes.values()), dtype=first.dtype)
+        self._parts = list(self.named(self._part).values())
 
-    def weighted_sum(self, factor: Tensor, written: Tensor | None) -> Iterator[tuple[str, Tensor]]:
-        """The sum over units of factor times gradient, in 64 bits."""
-        places = self.a.shape[1]
-        factor_of_place = factor.repeat_interleave(places) if places > 1 else factor
-        d = self.d.flatten(0, 1).double()
-        if self.has_bias:
-            yield f"{self.name}.bias", factor_of_place @ d
-        if written is not None:
-            total = factor @ written.flatten(1).double()
-        else:
-            total = (d * factor_of_place[:, None]).mT @ self.a.flatten(0, 1).double()
-        yield f"{self.name}.weight", total.reshape(self.shape)
+    def prepare(self, x: Float[np.ndarray, "rows columns"], y: Int[np.ndarray, " rows"]) -> Rows:
+        """The rows as a call wants them; worth keeping where there are many calls."""
+        return self._passes.rows(x, y)
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """Parts of a flat vector, by the names of the parameters that they belong to; they share its memory."""
+        parts = flat.split([shape.numel() for shape in self._shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+
+    def __call__(
+        self,
+        rows: Rows,
+        *,
+        chosen: Int[np.ndarray, " chosen"] | None = None,
+        units: Int[np.ndarray, " chosen"] | None = None,
+    ) -> Tensor:
+        """The sum over the units of some rows, in the order of the network's parameters.
+
+        Args:
+            rows: where to find the rows.
+            chosen: which of them; None takes all.
+            units: as for `clipped_gradient_sum`.
+
+        Returns:
+            The flat sum, in the network's precision or in 64 bits. The next call may overwrite it.
+        """
+        count = len(rows.y) if chosen is None else len(chosen)
+        if units is None and 0 < count <= self._most_at_once(1):
+            return self._piece(rows, slice(0, count) if chosen is None else chosen, None)
+        total = torch.zeros(len(self._part), dtype=torch.float64)
+        for part, starts in self._pieces(units, count):
+            total += self._piece(rows, part if chosen is None else chosen[part], starts)
+        return total
+
+    def unsafe_norms(self, rows: Rows, *, units: Int[np.ndarray, " rows"] | None) -> Squares:
+        """Norm of every unit's gradient before clipping: private figures."""
+        found = [np.zeros(0)]
+        for part, starts in self._pieces(units, len(rows.y)):
+            met = self._passes.run(rows, part).met()
+            squares = Mets([one.double() for one in (met if starts is None else together(met, starts))]).squares()
+            found.append(np.sqrt(squares))
+        return np.concatenate(found)
+
+    def _pieces(
+        self, units: npt.NDArray[np.int64] | None, count: int
+    ) -> Iterator[tuple[slice, npt.NDArray[np.int64] | None]]:
+        """Some units at a time: their rows, and where each unit's rows start if any unit has several."""
+        bounds = np.arange(count + 1) if units is None else _bounds(units, count)
+        most = int(np.diff(bounds).max(initial=1))
+        size = self._most_at_once(most)
+        for first in range(0, len(bounds) - 1, size):
+            last = min(first + size, len(bounds) - 1)
+            part = slice(int(bounds[first]), int(bounds[last]))
+            yield part, bounds[first : last + 1] - bounds[first] if most > 1 else None
+
+    def _most_at_once(self, places: int) -> int:
+        """How many units with so many rows: bounded, and fewer where gradients are written out."""
+        written = [part.numel() for part in self._parts if part.ndim > 1 and (places > 1 or part.ndim == 4)]
+        return max(1, min(self._at_once // places, *(_NUMBERS_AT_ONCE // numel for numel in written), self._at_once))
+
+    def _piece(
+        self, rows: Rows, chosen: npt.NDArray[np.int64] | slice, starts: npt.NDArray[np.int64] | None
+    ) -> Tensor:
+        passed: Passed = self._passes.run(rows, chosen)
+        if starts is not None:
+            passed = Mets(together(passed.met(), starts))
+        squares = passed.squares() if rows.small and self._clip_norm >= _LEAST_CLIP_NORM else None
+        if squares is None or not squares.max() <= LARGEST:  # written so that NaN is not below the limit
+            return self._piece_in_64_bits(passed)
+        np.sqrt(squares, out=squares)
+        squares += _GUARD
+        passed.add_up(np.minimum(self._clip_norm / squares, 1.0), self._parts)
+        return self._part
+
+    def _piece_in_64_bits(self, passed: Passed) -> Tensor:
+        """For numbers of any size, or that are no numbers."""
+        met = [one.double() for one in passed.met()]
+        norms = np.sqrt(Mets(met).squares())
+        # A comparison with NaN is false, so a unit whose norm is not a number is kept out too. Its numbers
+        # themselves have to go, since 0 * inf is NaN and would destroy the sum for everybody.
+        finite = norms < math.inf
+        factor = np.where(finite, np.minimum(self._clip_norm / (norms + _GUARD), 1.0), 0.0)
+        part = torch.empty(len(self._part), dtype=torch.float64)
+        kept = torch.from_numpy(finite)
+        Mets([one.kept(kept) for one in met]).add_up(factor, self.named(part).values())
+        return part
 
 
 def clipped_gradient_sum(
@@ -81,6 +161,7 @@ def clipped_gradient_sum(
     *,
     clip_norm: float,
     units: Int[Tensor, " rows"] | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> dict[str, Float64[Tensor, ...]]:
     """Sum over privacy units of each unit's cross-entropy gradient, scaled down to a norm of at most `clip_norm`.
 
@@ -91,38 +172,29 @@ def clipped_gradient_sum(
         clip_norm: the largest Euclidean norm, over all parameters together, that a unit may contribute; above 0.
         units: each row's unit, numbered from 0 without gaps, in ascending order; None if each row is a unit.
             The gradients of a unit's rows are added before clipping.
+        rows_at_once: the most rows that pass the network at once, at least 1 (but a unit's rows stay together):
+            what bounds memory, and changes nothing else.
 
     Returns:
         For each parameter the sum, not divided by any number of rows or units: the number of sampled rows is
         private.
 
     Raises:
-        ValueError: if `clip_norm` is not above 0, or the units are not as described.
+        ValueError: if a number is out of range, or the units are not as described.
 
     Guarantee:
         Adding or removing all rows of one unit changes the result by at most `clip_norm` in Euclidean norm, in
-        exact arithmetic. A unit whose gradient is not finite contributes nothing. Products of matrices are
-        computed in the network's precision and added up in 64 bits; `wardline.dp.training.noise` has a margin for that.
+        exact arithmetic. A unit whose gradient is not finite contributes nothing. Products of matrices are computed
+        in the network's precision and those of up to 1024 rows are added up in it, the rest in 64 bits;
+        `wardline.dp.training.noise` has a margin for that.
 
     References:
         Abadi et al. 2016, algorithm 1; Bu et al. 2022 (mixed ghost clipping); Bu et al. 2023 (book-keeping).
     """
-    if not (math.isfinite(clip_norm) and clip_norm > 0):
-        raise ValueError("clip_norm must be a finite number above 0")
-    total = {name: torch.zeros(value.shape, dtype=torch.float64) for name, value in network.named_parameters()}
-    for layers in _pieces(network, x, y, units):
-        written = [layer.gradients() if layer.writes_out() else None for layer in layers]
-        norms = _norms(layers, written)
-        # A comparison with NaN is false, so a unit whose norm is not a number is kept out too.
-        finite = norms < math.inf
-        factor = torch.where(finite, (clip_norm / (norms + _GUARD)).clamp(max=1.0), 0.0)
-        if not finite.all():
-            # 0 * inf is NaN: the numbers themselves have to go, or one unit would destroy the sum.
-            layers, written = _without(layers, written, finite)
-        for layer, gradients in zip(layers, written, strict=True):
-            for name, value in layer.weighted_sum(factor, gradients):
-                total[name] += value
-    return total
+    clipped = ClippedSum(network, clip_norm=clip_norm, rows_at_once=rows_at_once)
+    rows = clipped.prepare(x.detach().numpy(), y.numpy())
+    flat = clipped(rows, units=None if units is None else units.numpy())
+    return {name: part.double() for name, part in clipped.named(flat).items()}
 
 
 def unsafe_gradient_norms(
@@ -136,113 +208,16 @@ def unsafe_gradient_norms(
 
     Arguments and errors are those of `clipped_gradient_sum`. Nothing protects the result.
     """
-    pieces = [
-        _norms(layers, [layer.gradients() if layer.writes_out() else None for layer in layers])
-        for layers in _pieces(network, x, y, units)
-    ]
-    return torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.float64)
+    clipped = ClippedSum(network, clip_norm=1.0)
+    rows = clipped.prepare(x.detach().numpy(), y.numpy())
+    return torch.from_numpy(clipped.unsafe_norms(rows, units=None if units is None else units.numpy()))
 
 
-def _pieces(network: Network, x: Tensor, y: Tensor, units: Tensor | None) -> Iterator[list[_Factors]]:
-    """Factors for some units at a time, so that memory does not grow with the batch."""
-    if units is None:
-        places = 1
-        starts = torch.arange(len(x) + 1)
-    else:
-        counts = _rows_per_unit(units, len(x))
-        places = int(counts.max()) if len(counts) else 1
-        starts = functional.pad(counts.cumsum(0), (1, 0))
-    size = _piece_size(network, places)
-    for first in range(0, len(starts) - 1, size):
-        last = min(first + size, len(starts) - 1)
-        rows = slice(int(starts[first]), int(starts[last]))
-        layers = _factors(network, x[rows], y[rows])
-        if places > 1:
-            layers = _together(layers, starts[first : last + 1] - starts[first])
-        yield layers
-
-
-def _rows_per_unit(units: Tensor, rows: int) -> Tensor:
+def _bounds(units: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+    """Where each unit's rows start, and where the last one's end."""
     if len(units) != rows:
         raise ValueError("units must name one unit for each row")
-    steps = units.diff()
-    if rows and (int(units[0]) != 0 or bool((steps < 0).any()) or bool((steps > 1).any())):
+    steps = np.diff(units)
+    if rows and (units[0] != 0 or (steps < 0).any() or (steps > 1).any()):
         raise ValueError("units must be numbered from 0 without gaps, in ascending order")
-    return units.bincount()
-
-
-def _piece_size(network: Network, places: int) -> int:
-    """How many units at once: bounded, and fewer where gradients are written out."""
-    largest = max(
-        (layer.weight.numel() for _, layer in network.layers() if places > 1 or isinstance(layer, nn.Conv2d)), default=0
-    )
-    return max(1, min(_UNITS_AT_ONCE, _NUMBERS_AT_ONCE // largest)) if largest else _UNITS_AT_ONCE
-
-
-def _factors(network: Network, x: Tensor, y: Tensor) -> list[_Factors]:
-    """One forward and one backward pass, in which no weight's gradient is computed."""
-    inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
-
-    def apply(name: str, layer: nn.Linear | nn.Conv2d, value: Tensor) -> Tensor:
-        weight = layer.weight.detach()
-        bias = None if layer.bias is None else layer.bias.detach()
-        if isinstance(layer, nn.Conv2d):
-            output = functional.conv2d(value, weight, bias, padding=1)
-        else:
-            output = functional.linear(value, weight, bias)
-        output = output if output.requires_grad else output.requires_grad_()
-        inputs.append(value.detach())
-        outputs.append(output)
-        return output
-
-    with torch.enable_grad():
-        loss = functional.cross_entropy(network.walk(x, apply), y, reduction="sum")
-        derivatives = torch.autograd.grad(loss, outputs)
-    layers = []
-    for (name, layer), a, d in zip(network.layers(), inputs, derivatives, strict=True):
-        if isinstance(layer, nn.Conv2d):
-            a = functional.unfold(a, 3, padding=1).mT
-            d = d.flatten(2).mT
-        else:
-            a, d = a[:, None], d[:, None]
-        layers.append(_Factors(name, a, d, layer.bias is not None, layer.weight.shape))
-    return layers
-
-
-def _together(layers: list[_Factors], starts: Tensor) -> list[_Factors]:
-    """Rows of one unit become places of that unit; units with fewer rows are filled up with zeros."""
-    counts = starts.diff()
-    unit = torch.arange(len(counts)).repeat_interleave(counts)
-    place = torch.arange(len(unit)) - starts[unit]
-    most = int(counts.max())
-
-    def gather(value: Tensor) -> Tensor:
-        filled = value.new_zeros(len(counts), most, *value.shape[1:])
-        filled[unit, place] = value
-        return filled.flatten(1, 2)
-
-    return [_Factors(one.name, gather(one.a), gather(one.d), one.has_bias, one.shape) for one in layers]
-
-
-def _norms(layers: list[_Factors], written: list[Tensor | None]) -> Float64[Tensor, " units"]:
-    squares = [layer.squared_norms(gradients) for layer, gradients in zip(layers, written, strict=True)]
-    return torch.stack(squares).sum(0).sqrt()
-
-
-def _square(value: Tensor) -> Float64[Tensor, " units"]:
-    """Squared norm over all axes but the first, in 64 bits: a square must neither overflow nor vanish."""
-    norms: Tensor = torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64)
-    return norms.square()
-
-
-def _without(
-    layers: list[_Factors], written: list[Tensor | None], keep: Tensor
-) -> tuple[list[_Factors], list[Tensor | None]]:
-    def blank(value: Tensor) -> Tensor:
-        return torch.where(keep[:, None, None], value, torch.zeros((), dtype=value.dtype))
-
-    return (
-        [_Factors(one.name, blank(one.a), blank(one.d), one.has_bias, one.shape) for one in layers],
-        [None if one is None else blank(one) for one in written],
-    )
+    return np.concatenate(([0], np.cumsum(np.bincount(units)))).astype(np.int64)

@@ -1,7 +1,7 @@
 """DP-SGD: Poisson sampling, clipping per privacy unit, Gaussian noise from a CSPRNG.
 
-One step reads the data once, through `clipped_gradient_sum`, and what it read leaves through `noisy_sum` alone.
-Momentum, averaging, checkpoints and progress work on what came out of there.
+One step reads the data once, through `ClippedSum`, and what it read leaves through `noisy_sum` alone. Momentum,
+averaging, checkpoints and progress work on what came out of there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from wardline.core import Claim, DataError, NoProgress, Progress, SecureRandom, Seeds, UsageError, digest_value
@@ -18,9 +17,9 @@ from wardline.dp.accounting import epsilon_spent
 from wardline.dp.training._checkpoint import State
 from wardline.dp.training._fit import check_fit
 from wardline.dp.training.config import DpSgdConfig
-from wardline.dp.training.gradients import clipped_gradient_sum
+from wardline.dp.training.gradients import ROWS_AT_ONCE, ClippedSum
 from wardline.dp.training.noise import noisy_sum
-from wardline.dp.training.sampling import UnitRows, poisson_sample
+from wardline.dp.training.sampling import PoissonSampler, UnitRows
 from wardline.models import Architecture, Network, TrainedModel, architecture_to_json, build, torch_generator
 
 AVERAGED_SHARE = 0.5
@@ -56,6 +55,7 @@ def train_dp(
     seeds: Seeds,
     checkpoints: CheckpointStore | None = None,
     progress: Progress = _SILENT,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> TrainedModel:
     """Train a classifier with differential privacy.
 
@@ -67,6 +67,8 @@ def train_dp(
         seeds: reproducible initial weights (stream ``dp.init``); they are public and touch no data.
         checkpoints: where to keep checkpoints and to go on from; None keeps none.
         progress: told of every step's number, and of nothing that was computed from the data.
+        rows_at_once: the most rows that pass the network at once, at least 1. A larger batch goes through in pieces
+            that are added up before the noise: this bounds memory and changes nothing else.
 
     Returns:
         The average of the parameters after the last `AVERAGED_SHARE` of the steps.
@@ -92,7 +94,8 @@ def train_dp(
         raise TypeError("private training takes its randomness from SecureRandom only")
     units = _units(architecture, examples, config)
     network = build(architecture, generator=torch_generator(seeds, "dp.init"))
-    state = _start(network)
+    state = State(network)
+    look = _Look(network, examples, units, config=config, random=random, rows_at_once=rows_at_once)
     run = _run_digest(architecture, examples, config)
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
@@ -102,8 +105,12 @@ def train_dp(
     progress.start("training with differential privacy", config.steps)
     progress.advance(state.step)
     while state.step < config.steps:
-        direction = _noisy_mean_gradient(network, examples, units, config=config, random=random)
-        _descend(state, direction, config=config, averaged_from=averaged_from)
+        state.descend(
+            look(),
+            learning_rate=config.learning_rate,
+            momentum=config.momentum,
+            averaged_from=averaged_from,
+        )
         if state.step % every == 0 or state.step == config.steps:
             if not state.finite():
                 raise UsageError(
@@ -116,7 +123,7 @@ def train_dp(
     progress.finish()
     return TrainedModel(
         architecture=architecture,
-        parameters={name: value.numpy() for name, value in state.average.items()},
+        parameters={name: value.numpy() for name, value in state.named(state.average).items()},
         features=examples.features,
         classes=examples.classes,
     )
@@ -201,17 +208,6 @@ def _units(architecture: Architecture, examples: Examples, config: DpSgdConfig) 
     return units
 
 
-def _start(network: Network) -> State:
-    # The state's parameters share memory with the network's: a step on the one is a step of the other.
-    parameters = {name: value.detach() for name, value in network.named_parameters()}
-    return State(
-        step=0,
-        parameters=parameters,
-        momentum={name: torch.zeros_like(value) for name, value in parameters.items()},
-        average={name: torch.zeros_like(value) for name, value in parameters.items()},
-    )
-
-
 def _run_digest(architecture: Architecture, examples: Examples, config: DpSgdConfig) -> str:
     """Stands for all that must not change between a checkpoint and going on from it.
 
@@ -229,31 +225,35 @@ def _run_digest(architecture: Architecture, examples: Examples, config: DpSgdCon
     )
 
 
-def _noisy_mean_gradient(
-    network: Network, examples: Examples, units: UnitRows, *, config: DpSgdConfig, random: SecureRandom
-) -> dict[str, Tensor]:
-    """The one place where a step meets the data; its result is already private."""
-    sampled = poisson_sample(len(units), sample_rate=config.sample_rate, random=random)
-    rows, position = units.rows(sampled)
-    total = clipped_gradient_sum(
-        network,
-        torch.from_numpy(examples.x[rows]),
-        torch.from_numpy(examples.y[rows]),
-        clip_norm=config.clip_norm,
-        units=torch.from_numpy(position) if config.unit == "person" else None,
-    )
-    noisy = noisy_sum(total, noise_multiplier=config.noise_multiplier, clip_norm=config.clip_norm, random=random)
-    # Divided by the expected number of units. The number that was sampled is private, and an empty sample, which
-    # happens, must not be told from a full one: it gets its noise and its step like any other.
-    expected = config.sample_rate * len(units)
-    return {name: value / expected for name, value in noisy.items()}
+class _Look:
+    """The one place where a step meets the data; what a call returns is already private."""
 
+    def __init__(
+        self,
+        network: Network,
+        examples: Examples,
+        units: UnitRows,
+        *,
+        config: DpSgdConfig,
+        random: SecureRandom,
+        rows_at_once: int,
+    ) -> None:
+        self._clipped = ClippedSum(network, clip_norm=config.clip_norm, rows_at_once=rows_at_once)
+        self._rows = self._clipped.prepare(examples.x, examples.y)
+        self._units = units
+        self._sampler = PoissonSampler(len(units), sample_rate=config.sample_rate, random=random)
+        self._config = config
+        self._random = random
+        # Divided by the expected number of units. The number that was sampled is private, and an empty sample,
+        # which happens, must not be told from a full one: it gets its noise and its step like any other.
+        self._expected = config.sample_rate * len(units)
 
-def _descend(state: State, direction: dict[str, Tensor], *, config: DpSgdConfig, averaged_from: int) -> None:
-    state.step += 1
-    weight = 1.0 / max(1, state.step - averaged_from)
-    for name, parameter in state.parameters.items():
-        velocity = state.momentum[name].mul_(config.momentum).add_(direction[name])
-        parameter.sub_(velocity, alpha=config.learning_rate)
-        if state.step > averaged_from:
-            state.average[name].lerp_(parameter, weight)
+    def __call__(self) -> Tensor:
+        config = self._config
+        chosen, position = self._units.rows(self._sampler.draw())
+        total = self._clipped(self._rows, chosen=chosen, units=position if config.unit == "person" else None)
+        # All parameters in one vector: what a step costs beside its arithmetic is the number of calls.
+        noisy = noisy_sum(
+            {"": total}, noise_multiplier=config.noise_multiplier, clip_norm=config.clip_norm, random=self._random
+        )
+        return noisy[""].div_(self._expected)

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from wardline.core import BudgetError, IntegrityError, UsageError, WorkspaceError, digest_value
-from wardline.dp.accounting import DpEvent, compose
-from wardline.dp.ledger import Ledger, Limit, Release, Spent, dataset_key
+from wardline.dp.accounting import PoissonGaussian, compose, event_to_json
+from wardline.dp.ledger import Ledger, Limit, PlannedRelease, Spent, dataset_key
 
-EVENT = DpEvent(sample_rate=0.05, noise_multiplier=1.2, steps=200)
+EVENT = PoissonGaussian(sample_rate=0.05, noise_multiplier=1.2, steps=200)
 LIMIT = Limit(epsilon=4.0, delta=1e-5)  # one EVENT spends about 3.2
 RESULT, OTHER = digest_value("result"), digest_value("other")
 
 
-def release(release_id: str = "r1", **changes: object) -> Release:
+def release(release_id: str = "r1", **changes: object) -> PlannedRelease:
     values = {
         "release_id": release_id,
         "dataset": "d1",
@@ -33,7 +33,7 @@ def release(release_id: str = "r1", **changes: object) -> Release:
         "events": (EVENT,),
         "description": "a model",
     }
-    return Release(**{**values, **changes})
+    return PlannedRelease(**{**values, **changes})
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_entries_tell_what_was_released_and_under_which_limit(ledger: Ledger) ->
     ledger.charge(release(), limit=LIMIT)
     ledger.charge(release("r2", dataset="d2"), limit=None)
     (entry,) = ledger.entries("d1")
-    assert entry.body["release"]["events"] == [EVENT.to_json()]
+    assert entry.body["release"]["events"] == [event_to_json(EVENT)]
     assert entry.body["limit"] == {"epsilon": 4.0, "delta": 1e-5}
     assert [one.seq for one in ledger.entries()] == [1, 2, 3]
     assert ledger.entries("d3") == ()
@@ -409,7 +409,7 @@ def test_a_limit_holds_when_two_ask_at_the_same_moment(ledger: Ledger, monkeypat
 
     asked = []
 
-    def compose_while_another_charges(events: list[DpEvent], *, delta: float) -> float:
+    def compose_while_another_charges(events: list[PoissonGaussian], *, delta: float) -> float:
         asked.append(len(events))
         if len(asked) == 1:
             Ledger(ledger.path).charge(release("quicker"), limit=None)

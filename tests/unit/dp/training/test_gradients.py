@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from wardline.core import Seeds
-from wardline.dp.training.gradients import clipped_gradient_sum, unsafe_gradient_norms
+from wardline.dp.training._dense import Dense
+from wardline.dp.training._layers import Convolutional
+from wardline.dp.training.gradients import ROWS_AT_ONCE, clipped_gradient_sum, unsafe_gradient_norms
+from wardline.dp.training.noise import ROUNDING_MARGIN
 from wardline.models import Cnn, Logistic, Mlp, build, columns, torch_generator
 
 ARCHITECTURES = [
@@ -73,14 +78,60 @@ def test_norms_and_clipped_sums_are_those_of_gradients_written_out(architecture,
             torch.testing.assert_close(value, expected[name], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_large_batches_go_through_in_pieces(architecture, monkeypatch):
-    network, x, y = case(architecture, rows=len(UNITS))
-    whole = [clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units) for units in (None, UNITS)]
-    monkeypatch.setattr("wardline.dp.training.gradients._UNITS_AT_ONCE", 2)
-    pieces = [clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units) for units in (None, UNITS)]
-    torch.testing.assert_close(whole, pieces)
+def test_large_batches_go_through_in_pieces_to_the_same_sum(architecture, dtype, monkeypatch):
+    network, x, y = case(architecture, rows=len(UNITS), dtype=dtype)
+    seen = []
+    owner = Convolutional if isinstance(architecture, Cnn) else Dense
+    original = owner.run
+
+    def run(self, rows, chosen):
+        seen.append(len(rows.y[chosen]))
+        return original(self, rows, chosen)
+
+    monkeypatch.setattr(owner, "run", run)
+    for units in (None, UNITS):
+        whole = clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units)
+        assert seen == [12]
+        seen.clear()
+        for rows_at_once, sizes in ((5, [5, 5, 2] if units is None else [3, 1, 2, 1, 4, 1]), (1, None)):
+            pieces = clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units, rows_at_once=rows_at_once)
+            torch.testing.assert_close(
+                pieces, whole, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14
+            )
+            # A unit's rows stay together whatever the limit; more units go at once if it leaves room for the largest.
+            assert seen == (sizes or ([1] * 12 if units is None else [3, 1, 2, 1, 4, 1]))
+            seen.clear()
     assert len(unsafe_gradient_norms(network, x, y, units=UNITS)) == 6
+
+
+@pytest.mark.parametrize("rows_at_once", [0, -1])
+def test_no_rows_at_once_are_refused(rows_at_once):
+    network, x, y = case(ARCHITECTURES[0])
+    with pytest.raises(ValueError, match="rows_at_once"):
+        clipped_gradient_sum(network, x, y, clip_norm=1.0, rows_at_once=rows_at_once)
+
+
+@pytest.mark.parametrize("architecture", [Logistic(inputs=60, classes=2), Mlp(inputs=60, hidden=(64,), classes=10)])
+def test_adding_up_in_32_bits_stays_within_the_margin_of_the_noise(architecture):
+    # The worst case: all rows pull the same way, so that the sum, and with it what rounding takes, grows without end.
+    clip_norm, rows = 0.05, 4 * ROWS_AT_ONCE
+    network, x, y = case(architecture, rows=rows, dtype=torch.float32)
+    x, y = x[:1] + 1e-3 * x, y[:1].expand(rows).clone()
+    assert float(unsafe_gradient_norms(network, x, y).min()) > clip_norm
+    sums = [clipped_gradient_sum(network, x[first:], y[first:], clip_norm=clip_norm) for first in range(9)]
+    assert total_norm(sums[0]) > 0.99 * rows * clip_norm
+    moved = [total_norm({name: one[name] - other[name] for name in one}) for one, other in itertools.pairwise(sums)]
+    # Seen: off by 0.17 of the margin.
+    assert max(abs(one / clip_norm - 1) for one in moved) < ROUNDING_MARGIN / 2
+    # The control: added up row after row in 32 bits, a unit that leaves moves the sum by more than the margin allows.
+    alone = np.concatenate([value.ravel().numpy() for value in sums[0].values()]) / rows
+    alone = alone[np.abs(alone).argsort()[-100:]]
+    single = (alone * (1 + 1e-3 * Seeds(2).numpy("jitter").normal(size=(8 * rows, len(alone))))).astype(np.float32)
+    naive = [np.cumsum(single[first:], axis=0, dtype=np.float32)[-1].astype(float) for first in range(9)]
+    moved = [np.linalg.norm(one - other) / np.linalg.norm(single[0]) for one, other in itertools.pairwise(naive)]
+    assert max(abs(one - 1) for one in moved) > ROUNDING_MARGIN
 
 
 def test_without_clipping_the_sum_is_the_gradient_of_the_summed_loss():

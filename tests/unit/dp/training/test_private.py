@@ -8,6 +8,7 @@ from wardline.core import Claim, DataError, IntegrityError, NoProgress, SecureRa
 from wardline.data import Examples
 from wardline.dp import DpSgdConfig, epsilon_spent, train_dp, training_claim
 from wardline.dp.training import private as module
+from wardline.dp.training.gradients import ClippedSum
 from wardline.models import Logistic, Mlp
 
 ARCHITECTURE = Mlp(inputs=3, hidden=(4,), classes=2)
@@ -73,21 +74,25 @@ class StopAt(NoProgress):
 def counting(monkeypatch):
     """Count how often the data is read and how often noise covers what was read."""
     calls = []
-    for name in ("clipped_gradient_sum", "noisy_sum"):
-        original = getattr(module, name)
 
-        def counted(*arguments, _name=name, _original=original, **named):
-            calls.append(_name)
-            return _original(*arguments, **named)
+    def counted(owner, name):
+        original = getattr(owner, name)
 
-        monkeypatch.setattr(module, name, counted)
+        def call(*arguments, **named):
+            calls.append(name)
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(ClippedSum, "__call__")
+    counted(module, "noisy_sum")
     return calls
 
 
 def test_every_look_at_the_data_is_covered_by_noise_and_there_are_as_many_as_were_accounted(monkeypatch):
     calls = counting(monkeypatch)
     train()
-    assert calls == ["clipped_gradient_sum", "noisy_sum"] * CONFIG.steps
+    assert calls == ["__call__", "noisy_sum"] * CONFIG.steps
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(monkeypatch):

@@ -1,0 +1,59 @@
+"""Where queries run: in this process (DuckDB), in PostgreSQL, or in Spark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardline.core.extras import need
+from wardline.dp.engines.base import Engine, Session
+
+if TYPE_CHECKING:
+    from wardline.dp.engines.duckdb import DuckDbEngine
+    from wardline.dp.engines.postgres import PostgresEngine
+    from wardline.dp.engines.spark import SparkEngine
+    from wardline.dp.queries.query import Table
+
+__all__ = ["DuckDbEngine", "Engine", "PostgresEngine", "Session", "SparkEngine", "default_engine", "source_digest"]
+
+_HOMES = {
+    "DuckDbEngine": ("duckdb", "query"),
+    "PostgresEngine": ("postgres", "postgres"),
+    "SparkEngine": ("spark", "spark"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, extra = _HOMES[name]
+    return getattr(need(f"{__name__}.{module}", extra=extra), name)
+
+
+def is_postgres(table: Table) -> bool:
+    """Whether a table stands in a PostgreSQL server."""
+    return isinstance(table.source, str) and table.source.lower().startswith(("postgresql://", "postgres://"))
+
+
+def default_engine(table: Table) -> Engine:
+    """The engine that fits a table's source: PostgreSQL for its URLs, else DuckDB with its defaults."""
+    name = "PostgresEngine" if is_postgres(table) else "DuckDbEngine"
+    made: Engine = __getattr__(name)()  # type: ignore[operator]
+    return made
+
+
+def source_digest(table: Table) -> str | None:
+    """SHA-256 of a table's content, by which a ledger knows it; None for one that lives in a server and has to be named.
+
+    For a file it is the digest of its bytes, for an Arrow table that of its values in order.
+
+    Raises:
+        DataError: if the file is missing, or an Arrow table has a column of a type that cannot be digested.
+    """
+    from pathlib import Path
+
+    from wardline.data import table_digest
+    from wardline.dp.engines.files import files_digest
+
+    if not isinstance(table.source, str | Path):
+        return table_digest(table.source)
+    return None if is_postgres(table) else files_digest(table.source)

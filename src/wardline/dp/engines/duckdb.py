@@ -1,0 +1,175 @@
+"""DuckDB, in this process: Parquet and CSV files, globs of them, and Arrow tables in memory. The default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from wardline.core.errors import DataError
+from wardline.dp.engines.base import REFUSED, Dialect, Kind, translated
+from wardline.dp.engines.files import Stamp, check_unchanged, default_spill_folder, files_of, stamps
+from wardline.dp.queries.query import Table
+
+_KINDS: Mapping[str, Kind] = {
+    "TINYINT": "integer",
+    "SMALLINT": "integer",
+    "INTEGER": "integer",
+    "BIGINT": "integer",
+    "UTINYINT": "integer",
+    "USMALLINT": "integer",
+    "UINTEGER": "integer",
+    "UBIGINT": "number",
+    "HUGEINT": "number",
+    "UHUGEINT": "number",
+    "FLOAT": "number",
+    "DOUBLE": "number",
+    "VARCHAR": "text",
+    "UUID": "text",
+    "DATE": "date",
+    "BOOLEAN": "truth",
+}
+_CSV = (".csv", ".tsv", ".txt")
+_PACKED = (".gz", ".zst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuckDbEngine:
+    """Runs queries in this process, on as many cores as it is given, and out of core if need be.
+
+    Attributes:
+        threads: how many; None takes one per core.
+        memory_limit: for example ``4GB``; None takes most of the machine's memory. What does not fit goes to disk.
+        spill_folder: where to; None takes ``WARDLINE_SPILL``, or the folder for temporary files. It then holds rows, in
+            the clear, while a query runs.
+    """
+
+    threads: int | None = None
+    memory_limit: str | None = None
+    spill_folder: Path | None = None
+
+    @cached_property
+    def _databases(self) -> dict[int, duckdb.DuckDBPyConnection]:
+        return {}
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to this engine's empty database: starting one takes longer than a small query."""
+        database = self._databases.get(os.getpid())  # one that was started before a fork is of no use after it
+        if database is None:
+            database = self._databases[os.getpid()] = duckdb.connect(":memory:", config=self._config())
+        return database.cursor()
+
+    @contextmanager
+    def open(self, table: Table, *, columns: Sequence[str]) -> Iterator[DuckDbSession]:
+        """Begin a session; see `wardline.dp.engines.base.Engine`.
+
+        Raises:
+            DataError: if the file is missing, cannot be read, or changed while it was read.
+        """
+        with self._connect() as connection:
+            source = table.source
+            if not isinstance(source, str | Path):
+                connection.register("source", source)
+                yield DuckDbSession(connection=connection, where=table.name or "the table in memory")
+                return
+            files = files_of(source)
+            before = stamps(files)
+            where = str(source)
+            with translated((duckdb.Error,), where=where, hint=REFUSED):
+                connection.execute(_view(files, columns, before).sql("duckdb"))
+            yield DuckDbSession(connection=connection, where=where)
+            check_unchanged(source, before)
+
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "temp_directory": str(self.spill_folder or default_spill_folder()),
+            # Rows need not come in any order, and keeping one costs memory.
+            "preserve_insertion_order": False,
+            # Reading a file never fetches code.
+            "autoinstall_known_extensions": False,
+        }
+        if self.threads is not None:
+            config["threads"] = self.threads
+        if self.memory_limit is not None:
+            config["memory_limit"] = self.memory_limit
+        return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuckDbSession:
+    """One table inside DuckDB, under the name ``source``."""
+
+    connection: duckdb.DuckDBPyConnection
+    where: str
+    _registered: list[str] = field(default_factory=list)
+    dialect: Dialect = "duckdb"
+
+    def columns(self) -> Mapping[str, Kind]:
+        """The table's columns by their exact names."""
+        with translated((duckdb.Error,), where=self.where, hint=REFUSED):
+            rows = self.connection.execute("DESCRIBE source").fetchall()
+        return {row[0]: _kind(row[1]) for row in rows}
+
+    def source(self) -> exp.Expression:
+        """The table."""
+        return exp.table_("source", quoted=True)
+
+    def values(self, values: Sequence[int] | Sequence[str]) -> exp.Query:
+        """Public values as an Arrow table that DuckDB reads in place."""
+        name = f"values_{len(self._registered)}"
+        self._registered.append(name)
+        kind = pa.string() if isinstance(values[0], str) else pa.int64()
+        self.connection.register(name, pa.table({"v": pa.array(values, type=kind)}))
+        return exp.select(exp.column("v", quoted=True)).from_(exp.table_(name, quoted=True))
+
+    def fetch(self, statement: exp.Query) -> pa.Table:
+        """Run a statement and return its result."""
+        with translated((duckdb.Error,), where=self.where, hint=REFUSED):
+            return self.connection.sql(statement.sql("duckdb")).to_arrow_table()
+
+
+def _kind(type_name: str) -> Kind:
+    if type_name.startswith("DECIMAL("):
+        return "number"
+    if type_name.startswith("ENUM("):
+        return "text"
+    return _KINDS.get(type_name, "other")
+
+
+def _view(files: Sequence[Path], columns: Sequence[str], before: Sequence[Stamp]) -> exp.Create:
+    """A view of Parquet files; of CSV files a table, so that their text is read once."""
+    suffixes = {_suffix(path) for path in files}
+    if len(suffixes) > 1:
+        raise DataError("files of different kinds", where=before[0][0], hint="name either Parquet or CSV files")
+    # Names are put into brackets where DuckDB would take them for a pattern.
+    names = exp.Array(expressions=[exp.Literal.string(_literally(path)) for path in files])
+    csv = suffixes.pop() in _CSV
+    scan = exp.Anonymous(this="read_csv" if csv else "read_parquet", expressions=[names])
+    select = exp.select(exp.Star()).from_(exp.Table(this=scan))
+    target = exp.table_("source", quoted=True)
+    temporary = exp.Properties(expressions=[exp.TemporaryProperty()])  # seen by this connection alone
+    return exp.Create(this=target, kind="TABLE" if csv else "VIEW", expression=select, properties=temporary)
+
+
+def _suffix(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    last = suffixes[-1] if suffixes else ""
+    if last not in (*_CSV, ".parquet", ".pq"):
+        raise DataError(
+            "neither Parquet nor CSV by its name", where=str(path), hint="name it .parquet, .csv, .csv.gz or .csv.zst"
+        )
+    return ".csv" if last in _CSV else ".parquet"
+
+
+def _literally(path: Path) -> str:
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path.absolute()))

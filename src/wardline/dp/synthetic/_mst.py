@@ -1,0 +1,60 @@
+"""MST: a tree of pairs that are worst explained by independence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from wardline.core import Progress
+from wardline.dp.synthetic._inference import Array
+from wardline.dp.synthetic._private import PrivateRows
+from wardline.dp.synthetic._tree import Clique
+from wardline.dp.synthetic.fit import Fit, Measured, fit
+
+SHARES = (1 / 3, 1 / 3, 1 / 3)
+"""Of the budget: for single columns, for choosing the tree, for its pairs."""
+
+
+def learn(
+    rows: PrivateRows, singles: Sequence[Measured], *, steps: int, progress: Progress
+) -> tuple[list[Measured], Fit]:
+    """Choose a spanning tree of pairs, measure them, and fit.
+
+    Args:
+        rows: the private rows, whose purse pays for all of it and is empty afterwards.
+        singles: noisy counts of each column.
+        steps: of the fit.
+        progress: told about each pair.
+
+    Guarantee: what the purse held is not exceeded.
+
+    References: McKenna, Miklau and Sheldon 2021, algorithms 1 and 2.
+    """
+    columns = len(rows.sizes)
+    if columns == 1:
+        return [], fit(rows.sizes, singles, steps=steps)
+    left = rows.purse.left * (1 - 1e-9)
+    choosing, measuring = SHARES[1] / (SHARES[1] + SHARES[2]), SHARES[2] / (SHARES[1] + SHARES[2])
+    epsilon = math.sqrt(8 * choosing * left / (columns - 1))
+    independent = fit(rows.sizes, singles, steps=steps)
+    alone = {clique: table for clique, table in zip(independent.tree.cliques, independent.tables, strict=True)}
+    component = list(range(columns))
+
+    def candidates() -> Iterator[tuple[Clique, Array, int, float]]:
+        for one in range(columns):
+            for other in range(one + 1, columns):
+                if component[one] != component[other]:
+                    yield (one, other), independent.total * np.outer(alone[one,], alone[other,]), 1, 0.0
+
+    progress.start("choose and measure pairs", columns - 1)
+    measured: list[Measured] = []
+    for done in range(columns - 1):
+        one, other = rows.choose(candidates(), epsilon=epsilon)
+        joined = component[other]
+        component = [component[one] if group == joined else group for group in component]
+        measured.append(rows.measure((one, other), rho=measuring * left / (columns - 1)))
+        progress.advance(done + 1)
+    progress.finish()
+    return measured, fit(rows.sizes, [*singles, *measured], steps=steps, start=independent.potentials)
