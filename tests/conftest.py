@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from servers import postgres_url
+from servers import postgres_url, spark_session
 
-__all__ = ["postgres_url"]  # a fixture, for every test
+__all__ = ["postgres_url", "spark_session"]  # fixtures, for every test
 
 DATA = Path(os.environ.get("WARDLINE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

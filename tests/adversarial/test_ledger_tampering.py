@@ -12,7 +12,7 @@ import pytest
 
 from wardline.core import IntegrityError, digest_value
 from wardline.dp.accounting import PoissonGaussian
-from wardline.dp.ledger import Head, Ledger, PlannedRelease, _file
+from wardline.dp.ledger import Head, Ledger, PlannedRelease, _chain, _sqlite
 
 EVENT = PoissonGaussian(sample_rate=0.1, noise_multiplier=2.0, steps=10)
 COLUMNS = ("seq", "kind", "release_id", "dataset", "charge", "body", "at", "previous", "hash")
@@ -205,9 +205,11 @@ def test_a_cell_of_another_type(ledger: Ledger) -> None:
     with closing(sqlite3.connect(ledger.path, isolation_level=None)) as db:
         db.execute("DROP TRIGGER entry_no_update")
         db.execute("UPDATE entry SET body = CAST(body AS BLOB) WHERE seq = 3")
-        db.execute(_file._SCHEMA["entry_no_update"])
+        db.execute(_sqlite.SCHEMAS[_sqlite.VERSION]["entry_no_update"])
         db.execute("PRAGMA writable_schema = ON")
-        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'entry'", (_file._SCHEMA["entry"],))
+        db.execute(
+            "UPDATE sqlite_master SET sql = ? WHERE name = 'entry'", (_sqlite.SCHEMAS[_sqlite.VERSION]["entry"],)
+        )
     assert_found(ledger, 3)
 
 
@@ -234,12 +236,12 @@ def test_a_file_cut_short_or_with_flipped_bytes_is_never_believed(original: Path
 
 def _rewrite(db: sqlite3.Connection) -> None:
     """Compute the whole chain anew, as one can who knows how it is made: it holds no key."""
-    previous = _file.GENESIS
-    rows = [_file.Row._make(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM entry ORDER BY seq")]
+    previous = _chain.GENESIS
+    rows = [_chain.Row._make(row) for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM entry ORDER BY seq")]
     db.execute("DELETE FROM entry")
     for number, row in enumerate(rows, start=1):
         made = row._replace(seq=number, previous=previous)
-        made = made._replace(hash=_file.row_hash(made))
+        made = made._replace(hash=_chain.row_hash(made))
         db.execute(f"INSERT INTO entry ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * 9)})", made)
         previous = made.hash
 
@@ -257,11 +259,23 @@ def _forge(db: sqlite3.Connection) -> None:
 def test_a_rollback_is_seen_only_by_whoever_kept_a_head(
     ledger: Ledger, attack: Callable[[sqlite3.Connection], None]
 ) -> None:
-    """What a chain alone cannot see, as its documentation says; the head in an evidence bundle shows it."""
+    """What a chain alone cannot see, as its documentation says; a head that was kept shows it.
+
+    So does a process that has the ledger open: it remembers where the chain stood.
+    """
     published: Head = ledger.head()
     spent = ledger.spent("d1", delta=1e-5)
     tamper(ledger.path, attack)
-    ledger.verify()
-    assert ledger.spent("d1", delta=1e-5).epsilon < spent.epsilon, "the attack paid off"
+    later = Ledger(ledger.path)
+    later.verify()
+    assert later.spent("d1", delta=1e-5).epsilon < spent.epsilon, "the attack paid off"
     with pytest.raises(IntegrityError, match="rolled back or replaced"):
-        ledger.verify(known=published)
+        later.verify(known=published)
+    uses: list[Callable[[], object]] = [
+        ledger.head,
+        lambda: ledger.spent("d1", delta=1e-5),
+        lambda: ledger.seal("r2", digest_value("r")),
+    ]
+    for use in uses:
+        with pytest.raises(IntegrityError, match="rolled back or replaced while it was in use"):
+            use()

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from wardline.core import SecureRandom, Seeds
+from wardline.core import SecureRandom, Seeds, _normal
 
 ALARM = 1e-7
 N = 400_000
@@ -94,7 +94,7 @@ def test_gaussian_has_the_right_tails(normals: Floats, beyond: float) -> None:
 
 def test_neighbouring_numbers_know_nothing_of_each_other(normals: Floats) -> None:
     half = N // 2
-    # The two halves are the cosines and the sines of the same draws.
+    # Halves are several blocks apart; neighbours come from one piece of one block.
     assert not related(normals[:half], normals[half:])
     assert not related(normals[:-1], normals[1:])
     random = SecureRandom()
@@ -102,6 +102,66 @@ def test_neighbouring_numbers_know_nothing_of_each_other(normals: Floats) -> Non
     shared = [radius * np.cos(2 * np.pi * random.uniform(half)) for _ in range(2)]
     assert related(*shared), "noticed: two numbers that share a radius"
     assert related(normals[:half], 0.03 * normals[:half] + normals[half:]), "noticed: a correlation of 3 %"
+
+
+MANY = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def many() -> Floats:
+    return SecureRandom().gaussian(MANY)
+
+
+def uneven(sample: Floats, *, bins: int) -> bool:
+    """Chi-square over bins of equal probability: looks at every part of the curve, and at the seams of its layers."""
+    counts = np.bincount((stats.norm.cdf(sample) * bins).astype(np.int64).clip(0, bins - 1), minlength=bins)
+    statistic = float(np.sum((counts - len(sample) / bins) ** 2 / (len(sample) / bins)))
+    low, high = stats.chi2.ppf([ALARM / 2, 1 - ALARM / 2], bins - 1)
+    return not low <= statistic <= high
+
+
+def test_gaussian_has_the_right_shape_in_every_layer(many: Floats) -> None:
+    assert not uneven(many, bins=1000)
+    # Noticed: forty layers of 1024 that are never drawn from, or 1.5 % of all numbers. (One layer, or whether heights
+    # are compared rightly, changes too little to show here; unit tests look at that.)
+    widths, inner = _normal._layers().step[300:340] * 2.0**53, _normal._layers().inner[300:340]
+    share = sum(
+        (np.abs(many) < edge) / (1024 * 2 * width * stats.norm.pdf(many))
+        for width, edge in zip(widths, inner, strict=True)
+    )
+    lacking = many[SecureRandom().uniform(MANY) >= share]
+    assert 0.01 < 1 - len(lacking) / MANY < 0.05
+    assert uneven(lacking, bins=1000)
+
+
+def test_the_tail_has_the_right_size_and_shape(many: Floats) -> None:
+    start = _normal._TAIL_FROM
+    assert not wrong_tail(many, beyond=start)
+    assert wrong_tail(many[np.abs(many) < start], beyond=start), "noticed: no tail"
+    random = SecureRandom()
+    tail = np.array([_normal._tail(random) for _ in range(50_000)])
+    scaled = 1 - stats.norm.sf(tail) / stats.norm.sf(start)
+    assert not kolmogorov_smirnov(scaled, stats.uniform.cdf)
+    exponential = start - np.log(random.uniform(50_000)) / start
+    scaled = 1 - stats.norm.sf(exponential) / stats.norm.sf(start)
+    assert kolmogorov_smirnov(scaled, stats.uniform.cdf), "noticed: a tail that is exponential, not normal"
+
+
+@pytest.mark.parametrize("lag", [1, 2, 7, 1 << 14, 1 << 16, 65_000])
+def test_numbers_of_one_stream_are_unrelated_at_any_distance(many: Floats, lag: int) -> None:
+    assert not related(many[:-lag], many[lag:])
+    echo = many[lag:] + 0.01 * many[:-lag]
+    assert related(many[:-lag], echo), "noticed: a hundredth of a number that comes again"
+
+
+def test_signs_and_sizes_are_unrelated(many: Floats) -> None:
+    positive = many > 0
+    assert not wrong_count(int(positive.sum()), MANY, 0.5)
+    assert wrong_count(int((many > -0.01).sum()), MANY, 0.5), "noticed: a shift by a hundredth"
+    half = np.median(np.abs(many))
+    large = np.abs(many) > half
+    both = int((positive & large).sum())
+    assert not wrong_count(both, int(large.sum()), 0.5)
 
 
 def test_no_stream_comes_twice() -> None:

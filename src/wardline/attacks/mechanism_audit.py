@@ -21,7 +21,7 @@ Run = Callable[[int], Outputs]
 Statistic = Callable[[Outputs], npt.NDArray[np.float64]]
 
 _LEAST_TRIALS = 400
-_MOST_BINS = 64
+_MOST_BINS = 128
 _THRESHOLDS = 256
 _REFERENCE = (
     "Jagielski, Ullman and Oprea 2020 (auditing by two worlds); Clopper and Pearson 1934; Bichsel, Steffen, "

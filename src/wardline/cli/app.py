@@ -18,6 +18,7 @@ COMMANDS = {
     "init": "Write a commented POLICY to start from; an existing file is never overwritten.",
     "keys": "Make signing keys.",
     "policy": "Check, explain or document a policy.",
+    "release": "Release a table under differential privacy, as SPEC describes.",
     "run": "Train, attack, judge and sign what POLICY describes.",
     "sweep": "Find the lowest epsilon at which the model of POLICY reaches a floor.",
     "verify": "Check an evidence BUNDLE against a public key.",

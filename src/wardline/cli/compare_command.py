@@ -25,7 +25,7 @@ WARNING = (
     "plan with. They are no release; do not publish them."
 )
 MADE_UP = "measured on made-up persons"
-FORMULAS = "from formulas: no answer was looked at"
+FORMULAS = "from formulas; no answer was looked at"
 NOTES = (
     "Central: one trusted party holds all answers and adds noise once. Local: every device adds noise to its own "
     "answer, and the server is trusted with nothing.",

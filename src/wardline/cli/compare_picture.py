@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ROW, _HEAD, _TOP = 42.0, 34.0, 6.0  # pixels: a mechanism, the heading of an epsilon, the margin above
 _LOOKS: dict[str, Look] = {"central": "released", "local": "unprotected"}
 _NAMES = {"central": "central: trusts one party", "local": "local: trusts no one"}
+_UP = {"counts": "the expected error of a count, as a share of all,", "mean": "the expected error of the mean"}
 _DECADES = 4  # of people, to the right of how many take part
 
 
@@ -70,7 +71,7 @@ class Wording:
         worst = ", for the worst numbers" if one.quantity == "mean" and not one.measured else ""
         lines = [
             f"Trusting no one costs {figure(local.rmse / central.rmse)} times the error{worst} ({local.name}: "
-            f"{self.error(local.rmse)} instead of {self.error(central.rmse)})."
+            f"{figure(local.rmse)} instead of {self.error(central.rmse)})."
         ]
         if one.quantity == "counts":
             lines.append(
@@ -89,11 +90,9 @@ class Wording:
         return [one for one in self.comparison.contenders if one.epsilon == epsilon]
 
 
-def figure(value: float) -> str:
+def figure(value: float, digits: int = 3) -> str:
     """A figure with three digits, or all digits before the point."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.{digits}g}'):g}".replace("e-0", "e-")
 
 
 def people(value: float) -> str:
@@ -121,7 +120,6 @@ def page(comparison: Comparison, *, standing: str, notes: Sequence[str]) -> byte
     sections = [
         Section(
             title="The error of each mechanism",
-            text=(standing[0].upper() + standing[1:],),
             picture=_drawing(comparison),
             legend=(("released", _NAMES["central"]), ("unprotected", _NAMES["local"])),
         )
@@ -131,7 +129,10 @@ def page(comparison: Comparison, *, standing: str, notes: Sequence[str]) -> byte
         sections.append(
             Section(
                 title=f"Epsilon {epsilon:g}",
-                text=tuple(wording.conclusion(epsilon)),
+                text=(
+                    *wording.conclusion(epsilon),
+                    f"Below: {_UP[comparison.quantity]} against the number of persons.",
+                ),
                 picture=_against_people(comparison, epsilon),
                 legend=(
                     ("released", comparison.central(epsilon).name),
@@ -142,7 +143,7 @@ def page(comparison: Comparison, *, standing: str, notes: Sequence[str]) -> byte
             )
         )
     title = f"What trusting no one costs: {wording.title[0].lower() + wording.title[1:]}"
-    return render_page(title, sections, lede=" ".join(notes))
+    return render_page(title, sections, lede=standing[0].upper() + standing[1:], footer=" ".join(notes))
 
 
 def _drawing(comparison: Comparison) -> Markup:
@@ -155,7 +156,7 @@ def _drawing(comparison: Comparison) -> Markup:
             values += [value for value in (one.measured.rmse, interval.low, interval.high) if value > 0]
     low = 10.0 ** math.floor(math.log10(min(values)) - 1e-9)
     high = 10.0 ** math.ceil(math.log10(max(values)) + 1e-9)
-    scale = Scale(low=low, high=high, log=True, start=2.0, end=98.0)
+    scale = Scale(low=low, high=high, log=True, start=3.0, end=95.0)
     rows: list[Markup] = []
     y = _TOP
     for epsilon in comparison.epsilons:
@@ -171,9 +172,8 @@ def _drawing(comparison: Comparison) -> Markup:
         at = share(scale.at(tick))
         lines.append(element("line", {"class": "grid", "x1": at, "x2": at, "y1": _TOP, "y2": floor}))
         lines.append(_text(figure(tick), at, floor + 18, "tick", "middle"))
-    axis = element("line", {"class": "axis", "x1": "2%", "x2": "98%", "y1": floor, "y2": floor})
-    kind = "measured error with its interval" if comparison.measured else "expected error"
-    name = f"{kind}, root of the mean square, {wording.unit}; logarithmic"
+    axis = element("line", {"class": "axis", "x1": "3%", "x2": "95%", "y1": floor, "y2": floor})
+    name = f"{'measured' if comparison.measured else 'expected'} error {wording.unit}, logarithmic"
     return drawing(
         name="compare",
         title=f"What trusting no one costs: {wording.title}",
@@ -185,7 +185,8 @@ def _drawing(comparison: Comparison) -> Markup:
 
 def _row(one: Contender, central: Contender, wording: Wording, scale: Scale, *, y: float) -> list[Markup]:
     shown = one.rmse if one.measured is None else one.measured.rmse
-    times = "" if one is central else f", {figure(one.rmse / central.rmse)} times"
+    # Two measured errors each have an interval, and their ratio a wide one: it is told of expected errors only.
+    times = "" if one is central or one.measured else f", {figure(one.rmse / central.rmse)} times"
     look, at = _LOOKS[one.model], y + 25
     drawn = []
     if one.measured is not None:
@@ -195,8 +196,8 @@ def _row(one: Contender, central: Contender, wording: Wording, scale: Scale, *, 
         drawn.append(element("line", {"class": whisker, "x1": ends[0], "x2": ends[1], "y1": at, "y2": at}))
         drawn += [element("line", {"class": whisker, "x1": end, "x2": end, "y1": at - 5, "y2": at + 5}) for end in ends]
     drawn.append(placed(scale.at(max(shown, scale.low)), at, marker(look)))
-    drawn.append(_text(f"{one.model}: {one.name}", 0, y + 11, "halo"))
-    drawn.append(_text(f"{wording.error(shown)}{times}", "100%", y + 11, "halo", "end"))
+    drawn.append(_text(one.name, 0, y + 11, "halo"))
+    drawn.append(_text(f"{figure(shown)}{times}", "100%", y + 11, "halo", "end"))
     return drawn
 
 
@@ -231,10 +232,13 @@ def _against_people(comparison: Comparison, epsilon: float) -> Markup:
         title=f"Expected error against the number of persons, epsilon {epsilon:g}",
         summary=" ".join(Wording(comparison).conclusion(epsilon)),
         across=Axis(
-            name="persons", scale=Scale(low=10.0 ** decades[0], high=10.0 ** decades[-1], log=True), write=people
+            name="persons",
+            scale=Scale(low=10.0 ** decades[0], high=10.0 ** decades[-1], log=True),
+            write=people,
+            ticks=tuple(10.0**one for one in decades[::2]),
         ),
         up=Axis(
-            name="error of a count, as a share of all" if counts else "error of the mean",
+            name="error",
             scale=up,
             write=write,
             ticks=up.ticks()[:: 1 + len(up.ticks()) // 8],
@@ -243,7 +247,7 @@ def _against_people(comparison: Comparison, epsilon: float) -> Markup:
 
 
 def _percent(value: float) -> str:
-    return f"{float(f'{100 * value:.2g}'):g} %"
+    return f"{figure(100 * value, digits=2)} %"
 
 
 def _text(words: str, x: str | float, y: float, look: str, anchor: str = "start") -> Markup:

@@ -62,10 +62,11 @@ def _layers() -> _Layers:
     edges.append(edges[-1] + area / widths[-1])
     if edges[-1] < 1.0:
         raise ArithmeticError("the layers do not cover the curve")
-    made = np.array(widths), np.array([*widths[1:], 0.0]), np.array(edges[:-1]), np.diff(edges)
-    for one in made:
-        one.setflags(write=False)
-    return _Layers(made[0] * 2.0 ** -(63 - _LAYER_BITS), *made[1:])
+    step = np.array(widths) * 2.0 ** -(63 - _LAYER_BITS)
+    layers = _Layers(step, np.array([*widths[1:], 0.0]), np.array(edges[:-1]), np.diff(edges))
+    for one in layers:
+        one.setflags(write=False)  # all draws share them
+    return layers
 
 
 class Normals:

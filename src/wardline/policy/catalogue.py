@@ -65,10 +65,32 @@ def _walk_type(annotation: Any, location: Location) -> Iterator[tuple[Location, 
             yield from _walk_type(get_args(choice)[1], (*location, "*"))
 
 
-PLACES: Mapping[Location, type[Part]] = dict(_walk(Policy, ()))
-"""Every model of the schema, in the order of the file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Which model stands at which place of one kind of file.
 
-_CHOICES = {location[:-1] for location, model in PLACES.items() if tag_of(model)} | {("data", "unit")}
+    Attributes:
+        places: every model of the schema, in the order of the file.
+        unit: where the choice between row and person stands.
+    """
+
+    places: Mapping[Location, type[Part]]
+    unit: Location
+
+    @classmethod
+    def of(cls, root: type[Part], *, unit: Location) -> Catalogue:
+        """The catalogue of the file whose top is `root`."""
+        return cls(places=dict(_walk(root, ())), unit=unit)
+
+    @property
+    def choices(self) -> frozenset[Location]:
+        """Where a tag decides which model stands."""
+        return frozenset(location[:-1] for location, model in self.places.items() if tag_of(model)) | {self.unit}
+
+
+POLICY = Catalogue.of(Policy, unit=("data", "unit"))
+PLACES = POLICY.places
+"""Every model of the policy's schema, in the order of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +114,7 @@ class Spot:
         return next((field for name, field in fields if key_of(name, field) == self.key), None)
 
 
-def resolve(location: tuple[str | int, ...]) -> Spot:
+def resolve(location: tuple[str | int, ...], catalogue: Catalogue = POLICY) -> Spot:
     """Find what stands at a location that pydantic reports.
 
     pydantic puts the tag of a choice into its locations, as if it were a key, and ``[key]`` behind a bad
@@ -100,16 +122,17 @@ def resolve(location: tuple[str | int, ...]) -> Spot:
     """
     path: list[str | int] = []
     place: Location = ()
-    owner, key = PLACES[()], ""
+    places, choices = catalogue.places, catalogue.choices
+    owner, key = places[()], ""
     for part in location:
-        if place in _CHOICES and (*place, str(part)) in PLACES:
+        if place in choices and (*place, str(part)) in places:
             place = (*place, str(part))
-        elif (place == ("data", "unit") and part == "row") or part == "[key]":
+        elif (place == catalogue.unit and part == "row") or part == "[key]":
             continue
         else:
             path.append(part)
-            if place in PLACES:
-                owner, key = PLACES[place], str(part)
+            if place in places:
+                owner, key = places[place], str(part)
                 place = (*place, str(part))
             else:
                 place = (*place, "*")

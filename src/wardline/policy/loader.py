@@ -43,7 +43,7 @@ class LoadedPolicy:
 
     def place(self, *path: str | int) -> str:
         """Where a key stands, or else what holds it, for error messages: ``policy.yaml:12``."""
-        return _place(self.path.name, self.lines, path)
+        return place_of(self.path.name, self.lines, path)
 
     def __str__(self) -> str:
         return f"{self.path.name}: project {self.policy.project}, sha256 {self.sha256[:12]}"
@@ -62,7 +62,7 @@ def load_policy(path: Path) -> LoadedPolicy:
         PolicyError: if it cannot be read or understood. Problems of syntax come alone; everything that the
             schema finds wrong comes at once, one line each, sorted by place.
     """
-    return parse_policy(_read(path), path=path)
+    return parse_policy(read_file(path), path=path)
 
 
 def parse_policy(data: bytes, *, path: Path = Path("policy.yaml")) -> LoadedPolicy:
@@ -76,19 +76,20 @@ def parse_policy(data: bytes, *, path: Path = Path("policy.yaml")) -> LoadedPoli
         PolicyError: as `load_policy`.
     """
     name = path.name
-    if len(data) > MAX_BYTES:
-        raise PolicyError(
-            f"the file has more than {MAX_BYTES:,} bytes", where=name, hint="a policy is short; is this the right file?"
-        )
-    text = _decode(data, name)
+    text = decode(data, name)
     tree = read_tree(text, name=name)
     outcome = validate(tree.value)
     if isinstance(outcome, Policy):
         return LoadedPolicy(policy=outcome, path=path, sha256=digest_bytes(data), text=text, lines=tree.lines)
-    raise _error(outcome, name, tree.lines)
+    raise error_of(outcome, name, tree.lines)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that a person wrote; one byte more than the most that is allowed, if there are more.
+
+    Raises:
+        PolicyError: if it cannot be read, or is no file.
+    """
     try:
         # A device or pipe could be endless, or wait for ever.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -105,7 +106,16 @@ def _read(path: Path) -> bytes:
         raise PolicyError("not a path", where=repr(str(path)), hint="check the path") from error
 
 
-def _decode(data: bytes, name: str) -> str:
+def decode(data: bytes, name: str) -> str:
+    """The text of a file.
+
+    Raises:
+        PolicyError: if it is too long, or no UTF-8 without byte-order mark.
+    """
+    if len(data) > MAX_BYTES:
+        raise PolicyError(
+            f"the file has more than {MAX_BYTES:,} bytes", where=name, hint="a policy is short; is this the right file?"
+        )
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise PolicyError(
             "the file begins with a byte-order mark", where=f"{name}:1", hint="save it as UTF-8 without BOM"
@@ -117,7 +127,7 @@ def _decode(data: bytes, name: str) -> str:
         raise PolicyError("the text is not UTF-8", where=f"{name}:{line}", hint="save the file as UTF-8") from error
 
 
-def _place(name: str, lines: Mapping[KeyPath, int], path: KeyPath) -> str:
+def place_of(name: str, lines: Mapping[KeyPath, int], path: KeyPath) -> str:
     """A path's line, or that of the nearest thing around it which the file holds."""
     for length in range(len(path), -1, -1):
         line = lines.get(path[:length])
@@ -126,20 +136,20 @@ def _place(name: str, lines: Mapping[KeyPath, int], path: KeyPath) -> str:
     return name
 
 
-def _error(problems: list[Problem], name: str, lines: Mapping[KeyPath, int]) -> PolicyError:
+def error_of(problems: list[Problem], name: str, lines: Mapping[KeyPath, int]) -> PolicyError:
     """All problems as one error: a line each in the order of the file, the first one's place in `where`."""
 
     def order(problem: Problem) -> tuple[int, int]:
-        place = _place(name, lines, problem.path)
+        place = place_of(name, lines, problem.path)
         return int(place.rpartition(":")[2]), len(problem.path)
 
     unique = list({(one.path, one.message): one for one in sorted(problems, key=order)}.values())
     told = unique[:_MAX_TOLD]
     messages = [f"{told[0].key}: {told[0].message}"]
-    messages += [f"{_place(name, lines, one.path)}: {one.key}: {one.message}" for one in told[1:]]
+    messages += [f"{place_of(name, lines, one.path)}: {one.key}: {one.message}" for one in told[1:]]
     if len(unique) > len(told):
         messages.append(f"and {len(unique) - len(told)} more")
     hints = [told[0].hint] if len(told) == 1 else [f"{one.key}: {one.hint}" for one in told]
     return PolicyError(
-        "\n".join(messages), where=_place(name, lines, told[0].path), hint="\n".join(dict.fromkeys(hints))
+        "\n".join(messages), where=place_of(name, lines, told[0].path), hint="\n".join(dict.fromkeys(hints))
     )

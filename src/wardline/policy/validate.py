@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from wardline.policy.catalogue import PLACES, Spot, alternatives, example_of, key_of, resolve, tag_of
+from wardline.policy.catalogue import POLICY, Catalogue, Spot, alternatives, example_of, key_of, resolve, tag_of
 from wardline.policy.consistency import CONTRADICTION, Parts, contradictions
 from wardline.policy.dataset import Budget, Column, TaggedColumn, Unit
 from wardline.policy.fields import REFUSED, flow, show, words
@@ -60,9 +60,14 @@ def validate(value: Mapping[str, Any]) -> Policy | list[Problem]:
     try:
         return Policy.model_validate(value)
     except ValidationError as error:
-        details = [one for one in error.errors(include_url=False) if not _redundant(one)]
-        # No file with more problems is mended from one list; wording them all would take a hostile one minutes.
-        return [_word(one) for one in details[:_MAX_WORDED]] + list(contradictions(_valid_parts(value)))
+        return worded(error, POLICY) + list(contradictions(_valid_parts(value)))
+
+
+def worded(error: ValidationError, catalogue: Catalogue) -> list[Problem]:
+    """What pydantic found wrong in a file of one kind, in plain words."""
+    details = [one for one in error.errors(include_url=False) if not _redundant(one)]
+    # No file with more problems is mended from one list; wording them all would take a hostile one minutes.
+    return [_word(one, catalogue) for one in details[:_MAX_WORDED]]
 
 
 def _redundant(error: ErrorDetails) -> bool:
@@ -112,9 +117,9 @@ def _entries(value: Mapping[str, Any], key: str, adapter: TypeAdapter[Any]) -> t
     return tuple((index, entry) for index, entry in tried if entry is not None)
 
 
-def _word(error: ErrorDetails) -> Problem:
+def _word(error: ErrorDetails, catalogue: Catalogue) -> Problem:
     """One error of pydantic in plain words: what is wrong, and what may stand there instead."""
-    spot = resolve(error["loc"])
+    spot = resolve(error["loc"], catalogue)
     path = spot.path
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     hint = _meaning(spot)
@@ -127,7 +132,7 @@ def _word(error: ErrorDetails) -> Problem:
             return Problem(path=path, message="is an unknown key", hint=_known_keys(spot))
         case "union_tag_not_found":
             key = str(context["discriminator"]).strip("'")
-            tags = _tags(path)
+            tags = _tags(path, catalogue)
             if not isinstance(given, Mapping):
                 message = f"must be a mapping with a {key}, not {show(given)}"
             else:
@@ -136,7 +141,7 @@ def _word(error: ErrorDetails) -> Problem:
         case "union_tag_invalid":
             key, tag = str(context["discriminator"]).strip("'"), str(context["tag"])
             return Problem(
-                path=(*path, key), message=f"{show(tag)} is not known", hint=nearest(tag, _tags(path), "known")
+                path=(*path, key), message=f"{show(tag)} is not known", hint=nearest(tag, _tags(path, catalogue), "known")
             )
         case "literal_error" if path == ("data", "unit"):
             return Problem(
@@ -208,12 +213,12 @@ def _known_keys(spot: Spot) -> str:
     return nearest(spot.key, (key_of(name, field) for name, field in spot.owner.model_fields.items()), "known keys")
 
 
-def _tags(path: KeyPath) -> list[str]:
+def _tags(path: KeyPath, catalogue: Catalogue) -> list[str]:
     """The kinds, or rules, that may stand at a path."""
     location = tuple("*" if isinstance(part, int) else part for part in path)
     if path[:2] == ("data", "columns"):
         location = ("data", "columns", "*")
-    models = [model for place, model in PLACES.items() if place[:-1] == location]
+    models = [model for place, model in catalogue.places.items() if place[:-1] == location]
     return [tag[1] for tag in map(tag_of, models) if tag]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import os
 import pickle
 import threading
+import types
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from wardline.core import SecureRandom, Seeds
+from wardline.core import SecureRandom, Seeds, _normal
 
 # Seeds
 
@@ -192,8 +194,187 @@ def test_uniform_is_never_0_and_never_1(at_the_edges: SecureRandom) -> None:
     assert (((EDGES >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53).max() == 1.0
 
 
-def test_gaussian_is_finite_at_the_edges(at_the_edges: SecureRandom) -> None:
-    assert np.isfinite(at_the_edges.gaussian(200)).all()
+@pytest.mark.parametrize("byte", [0x00, 0xFF, 0x80, 0x7F, 0x01, 0xFE])
+def test_gaussian_is_finite_whatever_the_bits(monkeypatch: pytest.MonkeyPatch, byte: int) -> None:
+    """All words alike: layers 0 and 1023, places at both ends, and the farthest ends of the tail."""
+
+    def fill(self: SecureRandom, words: np.ndarray) -> None:
+        words.view(np.uint8)[:] = byte
+        words[:1000] = np.resize(EDGES, 1000).view(np.int64)
+
+    tails = iter([bytes([byte]) * 16, bytes(16), b"\xff" * 16])
+    monkeypatch.setattr(SecureRandom, "fill", fill)
+    monkeypatch.setattr(_normal, "_open_uniform", lambda random: _uniform_of(next(tails, b"\x40" * 16)))
+    drawn = SecureRandom().gaussian(2000)
+    assert np.isfinite(drawn).all()
+    assert np.abs(drawn).max() < 27
+
+
+def _uniform_of(drawn: bytes) -> float:
+    number: float = _open_uniform(types.SimpleNamespace(bytes=lambda count: drawn))
+    return number
+
+
+_open_uniform = _normal._open_uniform
+
+
+def test_the_ends_of_the_tail() -> None:
+    assert _uniform_of(bytes(16)) == 2.0**-129
+    assert _uniform_of(b"\xff" * 16) == 1.0, "rounded: its logarithm is 0, which is no harm"
+
+
+def test_gaussian_numbers_are_given_out_once() -> None:
+    """In portions of all sizes, within a block and across its end."""
+    random = SecureRandom()
+    portions = [random.gaussian(size) for size in (1, 7, 65_000, 300, 0, 70_000, 3, 131_072)]
+    together = np.concatenate(portions)
+    assert len(np.unique(together)) == len(together)
+    portions[0][:] = 0
+    assert random.gaussian(5).all(), "what was given out is not the stock's any more"
+
+
+def test_a_fork_drops_the_stock_of_gaussian_numbers() -> None:
+    random = SecureRandom()
+    random.gaussian(3)
+    rows = [_drawn_in_child(lambda: random.gaussian(8).tobytes()) for _ in range(3)]
+    rows.append(_drawn_in_child(lambda: _drawn_in_child(lambda: random.gaussian(8).tobytes())))
+    rows.append(random.gaussian(8).tobytes())
+    assert all(len(row) == 64 for row in rows)
+    assert len(set(rows)) == 5
+
+    # The unprotected twin hands the parent's stock to every child.
+    stock = random.gaussian(8)
+    assert _drawn_in_child(lambda: stock.tobytes()) == stock.tobytes()
+
+
+def test_two_threads_get_different_gaussian_numbers_or_an_error() -> None:
+    random = SecureRandom()
+    drawn: list[np.ndarray] = []
+    refused: list[RuntimeError] = []
+    strange: list[Exception] = []
+
+    def work() -> None:
+        for size in range(1, 400, 3):
+            try:
+                drawn.append(random.gaussian(size))
+            except RuntimeError as error:
+                refused.append(error)
+            except Exception as error:  # noqa: BLE001 (told below, in the main thread)
+                strange.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert strange == []
+    together = np.concatenate(drawn)
+    assert len(np.unique(together)) == len(together)
+    assert len(drawn) + len(refused) == 4 * 133
+
+
+def test_a_second_thread_is_refused_while_the_first_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = SecureRandom()
+    refused: list[str] = []
+    sound = SecureRandom.fill
+
+    def meanwhile(self: SecureRandom, words: np.ndarray) -> None:
+        if not refused:
+            try:
+                random.gaussian(1)
+            except RuntimeError as error:
+                refused.append(str(error))
+        sound(self, words)
+
+    monkeypatch.setattr(SecureRandom, "fill", meanwhile)
+    assert random.gaussian(5).shape == (5,)
+    assert refused == ["two threads draw from one SecureRandom: give each its own"]
+
+
+def test_fill_writes_all_words_across_two_keys() -> None:
+    random = SecureRandom()
+    random.bytes((1 << 26) - 24)
+    first = random._encryptor
+    words = np.zeros(8, dtype=np.int64)
+    random.fill(words)
+    assert len(np.unique(words)) == 8
+    assert words.all()
+    assert random._encryptor is not first
+
+
+@pytest.mark.parametrize("layer", [1, 2, 500, 1000, 1022, 1023])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_place_under_no_certain_part_of_the_curve_is_kept_by_its_height(
+    monkeypatch: pytest.MonkeyPatch, layer: int, sign: int
+) -> None:
+    layers = _normal._layers()
+    x = sign * 0.5 * (layers.inner[layer] + layers.step[layer] * 2.0**53)
+    word = int(x / layers.step[layer]) << 10 | layer
+    prob = (math.exp(-0.5 * x**2) - layers.floor[layer]) / layers.height[layer]
+    assert 0.01 < prob < 0.99
+
+    def fill(self: SecureRandom, words: np.ndarray) -> None:
+        words[:] = word
+
+    def block(*heights: float) -> np.ndarray:
+        monkeypatch.setattr(SecureRandom, "uniform", lambda self, count: np.resize(heights, count))
+        random = SecureRandom()
+        return random._normals._block(random)
+
+    monkeypatch.setattr(SecureRandom, "fill", fill)
+    kept = block(prob - 1e-9)
+    assert len(kept) == 1 << 16
+    assert np.abs(kept - x).max() < 1e-14
+    assert len(block(prob - 1e-9, prob + 1e-9)) == 1 << 15
+    assert len(block(prob + 1e-9)) == 0
+
+
+def test_layers_have_equal_areas_and_cover_the_curve() -> None:
+    layers = _normal._layers()
+    widths = layers.step * 2.0**53
+    areas = widths * layers.height
+    assert np.abs(areas / areas[0] - 1).max() < 1e-11
+    curve = lambda x: np.exp(-0.5 * x**2)  # noqa: E731
+    assert layers.floor[0] == 0
+    assert (np.diff(layers.floor) > 0).all()
+    assert layers.floor[-1] + layers.height[-1] >= 1
+    # A layer reaches to where the curve crosses its floor, and lies under it up to where it crosses its top.
+    assert np.abs(curve(widths[1:]) - layers.floor[1:]).max() < 1e-12
+    top = (layers.floor + layers.height)[1:-1]
+    assert np.abs(curve(layers.inner[1:-1]) - top).max() < 1e-12
+    # The lowest: a rectangle up to the tail, and the tail, together as large as the others.
+    tail = np.sqrt(np.pi / 2) * math.erfc(_normal._TAIL_FROM / np.sqrt(2))
+    assert abs(_normal._TAIL_FROM * layers.height[0] + tail - areas[0]) < 1e-12 * areas[0]
+    with pytest.raises(ValueError, match="read-only"):
+        layers.step[0] = 1
+
+
+def _worst_error(near: float, *, coarser: int = 1) -> float:
+    """The largest relative error in the probability of intervals of width 2**-21, from the count of places in them."""
+    layers = _normal._layers()
+    curve, total = math.sqrt(math.pi / 2), 1024 * float(layers.step[0] * 2.0**53 * layers.height[0])
+    step = layers.step * coarser
+    worst = 0.0
+    for shift in np.linspace(0, 1, 97):
+        low = near + shift * 2.0**-21 + 2.0**-40
+        high = low + 2.0**-21
+        middle = 0.5 * (low + high)
+        places = np.floor(high / step) - np.floor(low / step)
+        kept = np.clip((math.exp(-0.5 * middle**2) - layers.floor) / layers.height, 0, 1)
+        kept[0] = high < _normal._TAIL_FROM
+        kept[1:][step[1:] * (2.0**53 / coarser) < low] = 0
+        prob = float((places * kept).sum()) * coarser / 2.0**54 * total / curve / 1024
+        # The mean of the density over the interval, by its second derivative.
+        density = math.exp(-0.5 * middle**2) / math.sqrt(2 * math.pi) * (1 + (middle**2 - 1) * 2.0**-42 / 24)
+        worst = max(worst, abs(prob / (density * (high - low)) - 1))
+    return worst
+
+
+@pytest.mark.parametrize("near", [0.0, 1e-3, 0.7, 1.5, 2.9, 3.7, 4.02])
+def test_probabilities_of_narrow_intervals_are_right_to_27_bits(near: float) -> None:
+    """What the guarantee of noisy sums rests on: every rounded value has its probability, wherever the sum lies."""
+    assert _worst_error(near) < 2.0**-27
+    assert _worst_error(near, coarser=1 << 16) > 2.0**-27, "the control: places with 16 bits fewer do not"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import math
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from wardline.dp.accounting.events import (
     ApproximateDp,
@@ -98,7 +97,7 @@ def _randomised_response(epsilon: float, delta: float, interval: float) -> Losse
 def _multiples(low: float, high: float, interval: float) -> tuple[int, Floats]:
     """The multiples of an interval that cover a range, and the first one's number."""
     first, last = math.floor(low / interval), math.ceil(high / interval)
-    return first, np.arange(first, last + 1) * interval
+    return first, np.arange(first, last + 1, dtype=np.float64) * interval
 
 
 def _discrete_laplace(rate: float, sensitivity: int, interval: float) -> Losses:
@@ -126,7 +125,7 @@ def _zero_concentrated(rho: float, interval: float, tail: float) -> Losses:
     """
     most = rho + 2 * math.sqrt(rho * -math.log(tail))
     last = math.ceil(most / interval)
-    epsilon = np.arange(last + 1) * interval
+    epsilon: Floats = np.arange(last + 1, dtype=np.float64) * interval
     delta = zero_concentrated_delta(rho, epsilon)
     mirrored = -np.expm1(-epsilon[:0:-1]) + np.exp(-epsilon[:0:-1]) * delta[:0:-1]
     grid = np.concatenate((-epsilon[:0:-1], epsilon))
@@ -190,6 +189,6 @@ _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 def _above(x: Floats) -> Floats:
-    """The probability that a standard normal variable exceeds x; exact in the tails. No SciPy: it takes long to load."""
-    values: npt.NDArray[np.float64] = _erfc(x * math.sqrt(0.5)).astype(np.float64)
+    """The probability that a standard normal variable exceeds x, also far out. SciPy would take long to load."""
+    values: Floats = np.asarray(_erfc(x * math.sqrt(0.5)), dtype=np.float64)
     return values / 2

@@ -9,13 +9,14 @@ beforehand, whatever is chosen on the way:
 - Renyi divergences of one order that was fixed beforehand: stop before their sum exceeds what that order allows;
 - deltas: stop before the probability that any of them strikes exceeds a share that was set aside for them.
 
-The limit's delta is halved: one half for the deltas of events, one for the conversion from Renyi divergences. A history
-is admitted while its deltas keep to their half and it keeps to epsilon in pure losses OR in Renyi divergences.
+The limit's delta is halved beforehand: one half for the deltas of events, the other for the conversion from Renyi
+divergences. A history is admitted while its deltas keep to their half and it keeps to epsilon in pure losses OR in
+Renyi divergences.
 
 Why that is sound. Take away the event that a delta strikes: its probability is at most the first half. What is left is
-an interaction that ends inside the first or the second of two regions. On the outcomes that end inside one of
-them, it is the same as an interaction that stops where that region ends, which is (epsilon, 0)-private for the
-first and (epsilon, delta / 2)-private for the second; summed over the two kinds of outcomes, (epsilon, delta).
+an interaction that ends inside one of two regions. On the outcomes that end inside the first it is the same as an
+interaction that stops where that region ends, which is (epsilon, 0)-private; on the others the same as one that stops
+where the second ends, which is (epsilon, delta / 2)-private. Summed over both kinds of outcomes: (epsilon, delta).
 """
 
 from __future__ import annotations
@@ -99,9 +100,8 @@ class PrivacyFilter:
         """
         if consumed.failing * (1 + _MARGIN) > self.delta / 2:
             return math.inf
-        renyi_epsilon = consumed.renyi + conversion(self.order, self.delta / 2)
-        # Without any Renyi divergence nothing was told; the conversion alone would still ask for an epsilon.
-        return (1 + _MARGIN) * min(consumed.pure, max(0.0, renyi_epsilon) if consumed.renyi else 0.0)
+        by_divergence = consumed.renyi + conversion(self.order, self.delta / 2)
+        return (1 + _MARGIN) * min(consumed.pure, max(0.0, by_divergence))
 
     def admits(self, consumed: Consumed) -> bool:
         """Whether a history keeps to the limit."""
@@ -112,7 +112,7 @@ class PrivacyFilter:
 def _best_order(epsilon: float, delta: float) -> float:
     """The order at which the budget in units of Gaussian noise, (epsilon - conversion) / order, is largest.
 
-    By halving an interval of log(order - 1), in which the budget rises and then falls. The result is rounded to four
+    By narrowing an interval of log(order - 1), in which the budget rises and then falls. The result is rounded to four
     digits, so that it is the same on every machine.
     """
 

@@ -14,7 +14,19 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_EXPONENTS = (0.004, 0.016, 0.06, 0.12, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 4.0)  # for Chernoff, in units of a Gaussian's best
+_EXPONENTS = (
+    0.004,
+    0.016,
+    0.06,
+    0.12,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    1.4,
+    2.0,
+    4.0,
+)  # for Chernoff, in units of a Gaussian's best
 _BUCKETS = 500
 _NEGLIGIBLE = 45.0  # exp(-45) is lost in the rounding of doubles
 _SHORT = 8  # parts whose sum fits into this fraction of the ring are summed first
@@ -129,9 +141,7 @@ def _spectrum(parts: Sequence[tuple[Losses, int]], cells: int) -> npt.NDArray[np
     return _product(parts, cells)
 
 
-def _product(
-    parts: Sequence[tuple[Losses, int]], cells: int, *, from_zero: bool = False
-) -> npt.NDArray[np.complex128]:
+def _product(parts: Sequence[tuple[Losses, int]], cells: int, *, from_zero: bool = False) -> npt.NDArray[np.complex128]:
     product = np.ones(cells // 2 + 1, dtype=np.complex128)
     rows = max(1, _BLOCK_CELLS // cells)
     for start in range(0, len(parts), rows):

@@ -42,7 +42,7 @@ def default_engine(table: Table) -> Engine:
 
 
 def source_digest(table: Table) -> str | None:
-    """SHA-256 of a table's content, by which a ledger knows it; None for one that lives in a server and has to be named.
+    """SHA-256 of a table's content, by which a ledger knows it; None for one in a server, which has to be named.
 
     For a file it is the digest of its bytes, for an Arrow table that of its values in order.
 

@@ -55,8 +55,8 @@ _SETTINGS = (
 class PostgresEngine:
     """Runs queries inside a PostgreSQL server, for tables named ``postgresql://USER@HOST/DATABASE#schema.table``.
 
-    Passwords are best left to ``~/.pgpass`` or ``PGPASSWORD``. In the part after ``#``, a dot or other sign that belongs
-    to a name is written as in URLs (``%2E``). A role that may read the table is enough.
+    Passwords are best left to ``~/.pgpass`` or ``PGPASSWORD``. In the part after ``#``, a dot or another sign that
+    belongs to a name is written as in URLs (``%2E``). A role that may read the table is enough.
 
     Guarantee: all statements of a session run in one transaction, REPEATABLE READ and READ ONLY: they see one state of
     the table, whatever others write meanwhile (PostgreSQL manual, section 13.2.2). Foreign tables, whose servers have

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from sqlglot import exp
@@ -97,7 +97,9 @@ class SparkSession_:  # noqa: N801 (Spark's own class has the name)
         self._kinds = {one.name: _kind(one.dataType.simpleString()) for one in frame.schema.fields}
         self._view = self._name(frame)
         if copy:
-            wanted = [exp.column(exp.to_identifier(column, quoted=True)) for column in columns if column in self._kinds]
+            wanted: list[exp.Expression] = [
+                exp.column(exp.to_identifier(column, quoted=True)) for column in columns if column in self._kinds
+            ]
             select = exp.select(*(wanted or [exp.Literal.number(1)])).from_(self.source())
             self._copy = self.spark.sql(select.sql("spark")).localCheckpoint(eager=True)
             self._view = self._name(self._copy)
@@ -162,8 +164,8 @@ def _stamps(spark: SparkSession, files: Sequence[str]) -> list[tuple[Any, ...]]:
         if parts.scheme in ("", "file"):
             local.append(Path(unquote(parts.path)))
         else:
-            jvm = spark.sparkContext._jvm  # noqa: SLF001 (there is no other way to a file system that Spark knows)
+            jvm = spark.sparkContext._jvm  # there is no other way to a file system that Spark knows
             path = jvm.org.apache.hadoop.fs.Path(file)
-            status = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).getFileStatus(path)  # noqa: SLF001
+            status = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).getFileStatus(path)
             found.append((file, status.getLen(), status.getModificationTime()))
     return [*(stamps(local) if local else []), *found]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Int64
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
 
 from wardline.core import Claim, SecureRandom, digest_bytes, digest_value
 from wardline.core.checks import positive, probability
 from wardline.dp.accounting import DpEvent
 from wardline.dp.estimators.gaussian import LARGEST_EPSILON, LEAST_EPSILON
-from wardline.dp.ledger import Ledger, Limit, PlannedRelease
+
+if TYPE_CHECKING:
+    from wardline.dp.ledger import Ledger, Limit
 
 _LEAST_DELTA = 1e-30
 
@@ -60,6 +64,20 @@ def encode_labels(y: Any, classes: Sequence[Any] | None) -> tuple[np.ndarray[Any
     return known, np.searchsorted(known, y).astype(np.int64)
 
 
+class PrivateEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """An estimator whose clones charge the same ledger."""
+
+    def __sklearn_clone__(self) -> Self:
+        """As `sklearn.base.clone` does, except that the ledger is shared: a copy of it would be another budget."""
+        settings = self.get_params(deep=False)
+        copied = type(self)(
+            **{name: one if name == "ledger" else clone(one, safe=False) for name, one in settings.items()}
+        )
+        if hasattr(self, "_metadata_request"):
+            copied._metadata_request = copy.deepcopy(self._metadata_request)
+        return copied
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Where a fit is charged.
@@ -93,6 +111,8 @@ class Account:
         """
         if self.ledger is None or self.dataset is None:
             return None
+        from wardline.dp.ledger import PlannedRelease
+
         release_id = digest_value({"kind": "estimator", "nonce": SecureRandom().bytes(32).hex()})
         planned = PlannedRelease(
             release_id=release_id, dataset=self.dataset, unit=unit, events=events, description=description

@@ -11,12 +11,12 @@ privacy). That is sound where the standard deviation s, counted in steps of the 
 
     up to a relative exp(-2 pi^2 s^2) in the normaliser of D. For R(z) is D(z) times the mean of
     exp(-z u / s^2 - u^2 / (2 s^2)) over u uniform in [-1/2, 1/2]; Jensen's inequality gives the lower end, and
-    sinh(a) / a <= exp(a^2 / 6) the upper one. Over N numbers the sum of z^2 / s^2 exceeds N + 2 sqrt(450 N) + 900 with a
-    probability below exp(-450) (Laurent and Massart 2000, lemma 1). So a mechanism with discrete noise is
+    sinh(a) / a <= exp(a^2 / 6) the upper one. Over N numbers the sum of z^2 / s^2 exceeds N + 2 sqrt(450 N) + 900 with
+    a probability below exp(-450) (Laurent and Massart 2000, lemma 1). So a mechanism with discrete noise is
     (epsilon + eta, exp(eta) (delta + exp(epsilon - 450)))-private wherever the continuous one is (epsilon,
     delta)-private, with eta = (2 N + 2 sqrt(450 N) + 900) / (24 s^2).
 
-`LEAST_STEPS` and `MOST_DRAWS` keep eta below 2e-6, and the noise is larger than accounted for by `NOISE_MARGIN`, which
+`LEAST_STEPS` and `MOST_DRAWS` keep eta below 1e-6, and the noise is larger than accounted for by `NOISE_MARGIN`, which
 buys more than that for every epsilon from `LEAST_EPSILON` on.
 
 References:
@@ -31,10 +31,10 @@ from scipy.special import log_ndtr
 
 from wardline.core.checks import positive, probability
 
-LEAST_STEPS = 2.0**18
+LEAST_STEPS = 2.0**20
 """The least standard deviation of discrete noise, in steps of its grid."""
 
-MOST_DRAWS = 10**6
+MOST_DRAWS = 10**7
 """The most numbers of one release that are covered with discrete noise."""
 
 NOISE_MARGIN = 2.0**-10
@@ -43,6 +43,9 @@ NOISE_MARGIN = 2.0**-10
 LEAST_EPSILON = 0.01
 LARGEST_EPSILON = 256.0
 """Beyond it the odds of a conclusion may change by 1e111: a promise of nothing."""
+
+DELTA_MARGIN = 1e-4
+"""The part of delta that is kept back, so that an accountant that rounds upwards still finds the budget kept."""
 
 _ROUNDING = 1e-9  # relative; the two terms of the closed form nearly cancel, and lose a few digits
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.special import expit, log_softmax
+from scipy.special import expit, softmax
 
 _UNIT = 2.0**-53  # the unit roundoff of a double
 _CHUNK = 256  # rows whose gradients are added by one product of matrices
@@ -16,10 +16,9 @@ _CHUNK = 256  # rows whose gradients are added by one product of matrices
 class Loss(Protocol):
     """The sum of the losses of all rows, as a function of one flat vector."""
 
-    size: int
-
-    def value(self, theta: Float64[np.ndarray, " size"]) -> float:
-        """The sum."""
+    @property
+    def size(self) -> int:
+        """The length of the vector."""
 
     def residuals(self, theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, "rows outputs"]:
         """The derivatives of each row's loss by its outputs."""
@@ -27,9 +26,7 @@ class Loss(Protocol):
     def gradient(self, residuals: Float64[np.ndarray, "rows outputs"]) -> Float64[np.ndarray, " size"]:
         """The gradient of the sum, quickly."""
 
-    def careful_gradient(
-        self, theta: Float64[np.ndarray, " size"]
-    ) -> tuple[Float64[np.ndarray, " size"], float]:
+    def careful_gradient(self, theta: Float64[np.ndarray, " size"]) -> tuple[Float64[np.ndarray, " size"], float]:
         """The gradient of the sum, and a bound on the Euclidean norm of its error."""
 
     def curvature(self, theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, "size size"]:
@@ -60,15 +57,13 @@ class LogisticLoss:
     @property
     def size(self) -> int:
         """One number for each column."""
-        return self.rows.shape[1]
-
-    def value(self, theta: Float64[np.ndarray, " size"]) -> float:
-        """The sum."""
-        return float(self.weights @ np.logaddexp(0.0, -self.signs * (self.rows @ theta)))
+        return int(self.rows.shape[1])
 
     def residuals(self, theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, "rows outputs"]:
         """The derivatives of each row's loss by its margin."""
-        return (-self.weights * self.signs * expit(-self.signs * (self.rows @ theta)))[:, None]
+        found: Float64[np.ndarray, "rows outputs"]
+        found = (-self.weights * self.signs * expit(-self.signs * (self.rows @ theta)))[:, None]
+        return found
 
     def gradient(self, residuals: Float64[np.ndarray, "rows outputs"]) -> Float64[np.ndarray, " size"]:
         """The gradient of the sum, quickly."""
@@ -120,18 +115,14 @@ class MultinomialLoss:
     @property
     def size(self) -> int:
         """One number for each class and column."""
-        return self.classes * self.rows.shape[1]
-
-    def value(self, theta: Float64[np.ndarray, " size"]) -> float:
-        """The sum."""
-        logs = log_softmax(self._outputs(theta), axis=1)
-        return float(-(self.weights @ logs[np.arange(len(self.labels)), self.labels]))
+        return self.classes * int(self.rows.shape[1])
 
     def residuals(self, theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, "rows outputs"]:
         """The derivatives of each row's loss by its logits."""
         probs = self._probs(theta)
         probs[np.arange(len(self.labels)), self.labels] -= 1.0
-        return probs * self.weights[:, None]
+        found: Float64[np.ndarray, "rows outputs"] = probs * self.weights[:, None]
+        return found
 
     def gradient(self, residuals: Float64[np.ndarray, "rows outputs"]) -> Float64[np.ndarray, " size"]:
         """The gradient of the sum, quickly."""
@@ -168,7 +159,7 @@ class MultinomialLoss:
         return found
 
     def _probs(self, theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, "rows outputs"]:
-        found: Float64[np.ndarray, "rows outputs"] = np.exp(log_softmax(self._outputs(theta), axis=1))
+        found: Float64[np.ndarray, "rows outputs"] = softmax(self._outputs(theta), axis=1)
         return found
 
 
@@ -185,9 +176,7 @@ def _careful_sum(
     return total
 
 
-def _error(
-    columns: int, weight: float, row_norm: float, theta: Float64[np.ndarray, " size"], *, outputs: int
-) -> float:
+def _error(columns: int, weight: float, row_norm: float, theta: Float64[np.ndarray, " size"], *, outputs: int) -> float:
     """A bound on the rounding error of `_careful_sum`, in Euclidean norm.
 
     To first order in the unit roundoff u (Higham 2002, sections 3.1 and 4.2): an output is wrong by at most (columns +

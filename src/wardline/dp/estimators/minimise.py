@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64
 from scipy.linalg import cho_factor, cho_solve
@@ -11,6 +14,7 @@ from wardline.dp.estimators.losses import Loss
 
 _DIRECT = 1000  # up to as many parameters the Hessian is formed and factored
 _MOST_STEPS = 200
+_MOST_HALVINGS = 80
 _UNIT = 2.0**-53
 
 
@@ -33,18 +37,30 @@ def minimise(
         ValueError: if no such theta is found, which happens only if rounding errors exceed the tolerance: with more
             than about ten million rows.
     """
+
+    def gradient_at(theta: Float64[np.ndarray, " size"]) -> Float64[np.ndarray, " size"]:
+        found: Float64[np.ndarray, " size"] = loss.gradient(loss.residuals(theta)) + regularization * theta + linear
+        return found
+
     theta = np.zeros(loss.size)
+    gradient = gradient_at(theta)
+    shortest = math.inf
     for _ in range(_MOST_STEPS):
-        gradient = loss.gradient(loss.residuals(theta)) + regularization * theta + linear
-        # Newton's method squares the error in each step: one step beyond the tolerance costs little and is far inside.
-        near = float(np.linalg.norm(gradient)) <= tolerance / 2
-        if near and _certified(loss, theta, regularization, linear) <= tolerance:
+        length = float(np.linalg.norm(gradient))
+        # Newton's method squares the error in each step: the last one usually ends far inside of the tolerance.
+        if length <= tolerance / 2 and _certified(loss, theta, regularization, linear) <= tolerance:
             return theta
+        shortest = min(shortest, length)
         step = _newton_step(loss, theta, gradient, regularization)
-        moved = _line_search(loss, theta, step, gradient, regularization, linear)
-        if moved is None:
+        moved, after = theta - step, gradient_at(theta - step)
+        # Near the minimum a whole step shortens the gradient at once. That happens a bounded number of times, each
+        # beyond all before, so that these steps and those of the search cannot lead in a circle.
+        if float(np.linalg.norm(after)) > 0.25 * shortest:
+            moved = theta - _length_of_step(gradient_at, theta, step, gradient) * step
+            after = gradient_at(moved)
+        if np.array_equal(moved, theta):
             break
-        theta = moved
+        theta, gradient = moved, after
     if _certified(loss, theta, regularization, linear) <= tolerance:
         return theta
     raise ValueError(
@@ -83,28 +99,24 @@ def _newton_step(
     return np.asarray(step, dtype=np.float64)
 
 
-def _line_search(
-    loss: Loss,
+def _length_of_step(
+    gradient_at: Callable[[Float64[np.ndarray, " size"]], Float64[np.ndarray, " size"]],
     theta: Float64[np.ndarray, " size"],
     step: Float64[np.ndarray, " size"],
     gradient: Float64[np.ndarray, " size"],
-    regularization: float,
-    linear: Float64[np.ndarray, " size"],
-) -> Float64[np.ndarray, " size"] | None:
-    """The first of ever smaller steps that lowers the function or clearly shortens the gradient; None if none does."""
+) -> float:
+    """How much of a step to take: not beyond the lowest point on its way, but near it.
 
-    def value(at: Float64[np.ndarray, " size"]) -> float:
-        return loss.value(at) + regularization / 2 * float(at @ at) + float(linear @ at)
-
-    before, slope, length = value(theta), float(gradient @ step), float(np.linalg.norm(gradient))
+    The slope along the way, which grows steadily for a convex function, is looked at instead of the function: two
+    values that agree in their first digits tell nothing, their slopes do.
+    """
+    slope = float(gradient @ step)
+    low, high = 0.0, math.inf
     scale = 1.0
-    while scale > 1e-12:
-        moved = theta - scale * step
-        # Near the minimum the function no longer tells two points apart; the gradient does.
-        if value(moved) <= before - 1e-4 * scale * slope and slope > 1e-9 * abs(before):
-            return moved
-        after = loss.gradient(loss.residuals(moved)) + regularization * moved + linear
-        if float(np.linalg.norm(after)) < 0.5 * length:
-            return moved
-        scale /= 2
-    return None
+    for _ in range(_MOST_HALVINGS):
+        left = float(gradient_at(theta - scale * step) @ step)
+        if 0.0 <= left <= 0.5 * slope:
+            return scale
+        low, high = (scale, high) if left > 0.0 else (low, scale)
+        scale = 2.0 * low if high == math.inf else (low + high) / 2.0
+    return low

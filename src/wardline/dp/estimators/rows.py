@@ -39,7 +39,9 @@ def check_bounds(bounds: Any, columns: int) -> tuple[Float64[np.ndarray, " colum
             raise ValueError(f"the {name} bounds must be one number, or {columns} numbers, one for each feature")
         ends.append(np.broadcast_to(value, (columns,)))
     low, high = ends
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(high - low).all()):
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(low) & np.isfinite(high) & np.isfinite(high - low)
+    if not finite.all():
         raise ValueError("bounds must be finite, and so must their differences")
     reversed_at = np.flatnonzero(low >= high)
     if len(reversed_at):
@@ -103,7 +105,7 @@ def unit_weights(
     if groups.shape != (rows,):
         raise ValueError(f"groups must have {rows} entries, one for each row, not the shape {groups.shape}")
     # A number is missing where it differs from itself; rows without a unit would each be bounded on their own.
-    if any(one is None or one != one for one in groups.tolist()):  # noqa: PLR0124
+    if any(one is None or one != one for one in groups.tolist()):
         raise ValueError("groups must not be missing or NaN")
     _, unit, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if most is None:

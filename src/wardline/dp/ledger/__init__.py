@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from wardline.dp.ledger.book import Charge, Entry, Head, Ledger, Limit, PlannedRelease, Spent, dataset_key
+from wardline.dp.ledger.book import Ledger
+from wardline.dp.ledger.release import Charge, Dataset, Entry, Head, Limit, PlannedRelease, Spent, dataset_key
+from wardline.dp.ledger.statement import read_statement
 
-__all__ = ["Charge", "Entry", "Head", "Ledger", "Limit", "PlannedRelease", "Spent", "dataset_key"]
+__all__ = [
+    "Charge",
+    "Dataset",
+    "Entry",
+    "Head",
+    "Ledger",
+    "Limit",
+    "PlannedRelease",
+    "Spent",
+    "dataset_key",
+    "read_statement",
+]

@@ -21,10 +21,15 @@ class Limit:
     Attributes:
         epsilon: above 0.
         delta: in (0, 1).
+        adaptive: whether somebody may choose a release (its noise, its sampling, or whether to make it) after
+            looking at earlier ones. Then the limit is kept by a filter, which is a theorem for that case and
+            leaves 5 to 15 % of epsilon unused. False says that all parameters were fixed before the first result
+            was seen; then the exact composition is compared with the limit. The ledger cannot check which is true.
     """
 
     epsilon: float
     delta: float
+    adaptive: bool = True
 
     def __post_init__(self) -> None:
         positive("epsilon", self.epsilon)
@@ -51,7 +56,7 @@ class PlannedRelease:
 
     def __post_init__(self) -> None:
         for name in ("release_id", "dataset", "unit"):
-            _check_text(name, getattr(self, name))
+            check_text(name, getattr(self, name))
         if not self.events:
             raise ValueError("a release without any mechanism is not private and cannot be charged")
         canonical_json(self)
@@ -82,13 +87,31 @@ class Spent:
 
     Attributes:
         releases: how many there are.
-        epsilon: composed, at `delta`; 0 without any release.
+        epsilon: composed as if all parameters had been fixed beforehand, at `delta`; 0 without any release, infinite if
+            the releases' own deltas add up to more.
         delta: the delta that was asked about.
     """
 
     releases: int
     epsilon: float
     delta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A data set in the ledger.
+
+    Attributes:
+        key: see `dataset_key`.
+        unit: its privacy unit, in words; empty before the first charge.
+        releases: how many were charged.
+        limit: the limit stored for it, or None.
+    """
+
+    key: str
+    unit: str
+    releases: int
+    limit: Limit | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +135,8 @@ class Entry:
 
     Attributes:
         seq: its number, from 1.
-        kind: ``open``, ``charge``, ``progress`` or ``seal``.
-        release_id, dataset: what it is about; empty for ``open``.
+        kind: ``open``, ``charge``, ``progress``, ``seal`` or ``limit``.
+        release_id, dataset: what it is about; empty where it is about none.
         body: its content.
         at: when it was written (UTC).
         hash: its place in the chain.
@@ -128,9 +151,23 @@ class Entry:
     hash: str
 
 
-def dataset_key(*, source_sha256: str, unit: object) -> str:
-    """The key of a data set: its bytes and its privacy unit, since an epsilon per row and one per person do not add."""
-    return digest_value({"source_sha256": check_digest("source_sha256", source_sha256), "unit": unit})
+def dataset_key(*, unit: object, source_sha256: str | None = None, name: str | None = None) -> str:
+    """The key of a data set: what it is and its privacy unit, since an epsilon per row and one per person do not add.
+
+    Args:
+        unit: the privacy unit.
+        source_sha256: digest of the bytes of a file. Another version of a file about the same people has another key,
+            and the ledger does not add the two up: give such data a name instead.
+        name: for tables that live and change: what the people in them are known by, chosen once and kept.
+
+    Raises:
+        ValueError: unless exactly one of the two is given.
+    """
+    if (source_sha256 is None) == (name is None):
+        raise ValueError("a data set is known by the digest of its bytes or by a name, not both")
+    if source_sha256 is not None:
+        return digest_value({"source_sha256": check_digest("source_sha256", source_sha256), "unit": unit})
+    return digest_value({"name": check_text("name", str(name)), "unit": unit})
 
 
 def check_digest(name: str, value: str) -> str:
@@ -140,6 +177,8 @@ def check_digest(name: str, value: str) -> str:
     return value
 
 
-def _check_text(name: str, value: str) -> None:
+def check_text(name: str, value: str) -> str:
+    """Printable text of 1 to 512 characters, or `ValueError`."""
     if not (value and value.isprintable() and len(value) <= 512):
         raise ValueError(f"{name} must be printable text of 1 to 512 characters")
+    return value

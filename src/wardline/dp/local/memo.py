@@ -111,10 +111,11 @@ class MemoisedClient:
             return {}
         except OSError as error:
             raise self._damaged((error.strerror or "it cannot be read").lower()) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise self._damaged("it is no file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise self._damaged("it is no file")
             if status.st_mode & 0o077 or status.st_uid != os.geteuid():
                 raise KeyAccessError(
                     "others may read or change the memo of permanent responses",

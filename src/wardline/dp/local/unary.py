@@ -255,7 +255,7 @@ def checked_rows(reports: npt.NDArray[Any], size: int) -> UInt64[np.ndarray, "ro
 def pack_bits(reports: npt.NDArray[Any], size: int) -> UInt8[np.ndarray, "reports width"]:
     """The rows as bytes, the lowest bit and the lowest byte first."""
     rows = np.ascontiguousarray(checked_rows(reports, size), dtype="<u8")
-    return rows.view(np.uint8).reshape(len(rows), -1)[:, : (size + 7) // 8]
+    return rows.view(np.uint8).reshape(len(rows), 8 * _words(size))[:, : (size + 7) // 8]
 
 
 def unpack_bits(

@@ -187,14 +187,15 @@ class NumericVectorResponse:
         pairs = self._checked(reports).reshape(-1, 2)
         numbers = pack_integers(pairs[:, 0], len(self.lower))
         symbols = pack_integers(pairs[:, 1], self.single.symbols)
-        return np.concatenate((numbers, symbols), axis=1).reshape(len(reports), -1)
+        width = numbers.shape[1] + symbols.shape[1]
+        return np.concatenate((numbers, symbols), axis=1).reshape(len(reports), self.sampled * width)
 
     def unpack(
         self, payloads: UInt8[np.ndarray, "reports width"]
     ) -> tuple[Int64[np.ndarray, "reports sampled two"], Bool[np.ndarray, " reports"]]:
         """The reports in payloads, and which of them this mechanism makes."""
         width = bytes_for(len(self.lower))
-        pairs = payloads.reshape(len(payloads) * self.sampled, -1)
+        pairs = payloads.reshape(len(payloads) * self.sampled, width + bytes_for(self.single.symbols))
         found = np.stack((unpack_integers(pairs[:, :width]), unpack_integers(pairs[:, width:])), axis=1)
         found = found.reshape(len(payloads), self.sampled, 2)
         return found, self._possible(found)

@@ -50,22 +50,22 @@ def discrete_laplace(count: int, *, scale: float, random: SecureRandom) -> npt.N
     if not LEAST_SCALE <= scale <= MOST_SCALE:
         raise ValueError(f"scale must lie between 2**-100 and 2**54, not {scale}")
     drawn = np.empty(count, dtype=np.int64)
-    for start in range(0, count, _CHUNK):
-        _fill(drawn[start : start + _CHUNK], scale, random)
+    again = [start + _fill(drawn[start : start + _CHUNK], scale, random) for start in range(0, count, _CHUNK)]
+    missing = np.concatenate(again) if again else np.empty(0, dtype=np.intp)
+    while len(missing):
+        redrawn = np.empty(min(len(missing), _CHUNK), dtype=np.int64)
+        rejected = _fill(redrawn, scale, random)
+        drawn[missing[: len(redrawn)]] = redrawn
+        missing = np.concatenate([missing[rejected], missing[len(redrawn) :]])
     return drawn
 
 
-def _fill(drawn: npt.NDArray[np.int64], scale: float, random: SecureRandom) -> None:
-    """A geometric magnitude and a sign; minus zero is drawn again, for there is but one zero."""
+def _fill(drawn: npt.NDArray[np.int64], scale: float, random: SecureRandom) -> npt.NDArray[np.intp]:
+    """Write magnitudes with signs; returns the places of minus zero, to be drawn again, for there is but one zero."""
     negative = _signed_magnitudes(drawn, scale, random)
-    again = np.flatnonzero(negative & (drawn == 0))
+    twice: npt.NDArray[np.intp] = (negative & (drawn == 0)).nonzero()[0]
     np.negative(drawn, out=drawn, where=negative)
-    while len(again):
-        redrawn = np.empty(len(again), dtype=np.int64)
-        negative = _signed_magnitudes(redrawn, scale, random)
-        rejected = negative & (redrawn == 0)
-        drawn[again] = np.where(negative, -redrawn, redrawn)
-        again = again[rejected]
+    return twice
 
 
 def _signed_magnitudes(drawn: npt.NDArray[np.int64], scale: float, random: SecureRandom) -> npt.NDArray[np.bool_]:
@@ -84,7 +84,7 @@ def _signed_magnitudes(drawn: npt.NDArray[np.int64], scale: float, random: Secur
     # Rounding of the product is far smaller than the error that it magnifies.
     certain &= values < 0.5 - coarse * (ERROR + 2.0**-48)
     np.copyto(drawn, whole, casting="unsafe")
-    for place in np.flatnonzero(~certain):
+    for place in (~certain).nonzero()[0]:
         drawn[place] = min(revisit(words[place], random).floor_scaled(Fraction(coarse)), _MOST >> shift)
     if shift:
         drawn <<= shift

@@ -18,7 +18,8 @@ from wardline.dp.queries.aggregates import (
     TopK,
     Variance,
 )
-from wardline.dp.queries.query import Bound, Key, KeyValue, Query, Table
+from wardline.dp.queries.query import Bound, Key, Query, Table
+from wardline.dp.queries.values import KeyValue
 
 if TYPE_CHECKING:
     from wardline.dp.queries.collection import collect

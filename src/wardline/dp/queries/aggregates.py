@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from wardline.core.checks import at_least, positive
+from wardline.dp.queries.values import KeyValue, check_name, checked_values
 
 MAGNITUDES = tuple(-(2.0**e) for e in range(62, -31, -1)) + tuple(2.0**e for e in range(-30, 63))
 """Edges of the bins of `Magnitudes`, from -2**62 to 2**62; below the first and above the last are bins, too.
@@ -15,24 +16,6 @@ Bin i holds the values x with MAGNITUDES[i - 1] <= x < MAGNITUDES[i]; bin len(MA
 """
 
 MOST_BINS = 1_000_000
-
-
-def check_name(what: str, value: str, *, longest: int = 1024) -> str:
-    """Text that can name a thing: not empty, valid Unicode. Anything else, quotes among it, is harmless and allowed.
-
-    Raises:
-        ValueError: otherwise.
-        TypeError: if it is no text.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {type(value).__name__}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} is no valid Unicode text") from None
-    if not value or len(value) > longest:
-        raise ValueError(f"{what} must have 1 to {longest} characters")
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +180,16 @@ class TopK:
     column: str
     _: KW_ONLY
     k: int
-    values: Sequence[bool | int | str | object] | None = None
+    values: Sequence[KeyValue] | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
-        from wardline.dp.queries.query import Key
-
+        check_name("column", self.column)
         at_least("k", self.k, 1)
-        object.__setattr__(self, "values", Key(self.column, self.values).values)  # type: ignore[arg-type]
-        if self.values is not None and len(self.values) < self.k:
-            raise ValueError(f"{self.column!r}: there are fewer candidates than k")
+        if self.values is not None:
+            object.__setattr__(self, "values", checked_values(self.column, self.values))
+            if len(self.values) < self.k:
+                raise ValueError(f"{self.column!r}: there are fewer candidates than k")
         if not self.label:
             object.__setattr__(self, "label", f"{self.column}_top")
         check_name("label", self.label, longest=2048)

@@ -1,29 +1,37 @@
 """Keeping at most so many rows of each person, in SQL, the same rows on every engine.
 
-**Guarantee.** The rows of a person that are kept are a function of the multiset of that person's own rows as
-the statistics see them: person, keys, and the whole numbers derived from values. Hence adding or removing one
-person leaves everybody else's kept rows as they were, which `wardline.dp.queries.sensitivity` rests on.
+**Guarantee.** The rows of a person that are kept are a function of the multiset of that person's own rows as the
+statistics see them: person, keys, and the whole numbers derived from values. Hence adding or removing one person leaves
+everybody else's kept rows as they were, which `wardline.dp.queries.sensitivity` rests on.
 
-*Proof.* Each row gets j, its number among the person's rows that are equal to it, and a digest of (person, keys,
-derived numbers, j). Equal rows are interchangeable: whichever of them gets which j, the set of tuples (row, j) is the
-same. Ranks are taken within the person's rows, or the person's rows of one group, in the order of the digest, then of
-the tuple itself: a total order of distinct tuples that depends on nothing else, not on how rows lie on disk, on
-threads, or on a collation. Groups are ranked likewise, by a digest of (person, keys), then the keys. Keeping the first so many of each
-rank is then a function of the set of tuples. ∎ (Were two digests equal by chance or by design, the tuple decides.)
+*Method.* A stage keeps L of n things of a person: n groups, n rows of one group, or n rows in all. The things are put
+in order and numbered from 0, and number i is kept if ``(i L + o) mod n < L``, where o is the person's offset: a digest
+of the person, modulo n. That is systematic sampling (Madow and Madow 1944): exactly L things are kept, evenly spread
+over the order, and over the offsets each thing has the same chance, L / n. Where n <= L all are kept.
 
-The digest only makes the choice even: it differs from person to person, so that no group is favoured. It keeps no
-secret, so MD5, which all engines have, is good enough.
+*Proof.* Rows are ordered by their keys and derived numbers, missing ones first, text by its bytes. Rows that tie are
+equal in everything that the statistics see, so it does not matter which of them is kept, and the multiset of kept rows
+depends on nothing but the multiset of the person's rows: not on how rows lie on disk, on threads, or on a collation.
+Groups are ordered by their keys and do not tie. Each stage works on what the one before has kept. Modulo n, the n
+values i L + o meet each multiple of g = gcd(L, n), shifted by o mod g, g times over; L / g of these multiples lie below
+L, so exactly L numbers are kept. ∎
+
+The digest only makes the choice even from person to person. It keeps no secret, so MD5, which all engines have, is good
+enough.
 
 Ranking is slow, and few people exceed a bound that is set well. So rows are counted per person first, and only the rows
 of those are ranked who have more than the smallest of the bounds: nobody else can exceed any of them. Whether that
 happens shows in the time a query takes, never in its result: who may watch the clock of the engine may learn whether
 anybody exceeded. The guarantee, as everywhere in this field, speaks of the result.
+
+Reference: Madow and Madow 1944, On the theory of systematic sampling, Annals of Mathematical Statistics 15(1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from sqlglot import exp
 
@@ -33,6 +41,7 @@ from wardline.dp.queries.query import Bound
 
 PERSON = "p"
 _SALT = "wardline.bound/1"
+_STAGES = ("groups", "rows_per_group", "rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,19 +77,21 @@ def kept(rows: Rows, bound: Bound | None, wanted: Sequence[str]) -> exp.Select:
     if not limits:
         return exp.select(*map(name, wanted)).from_(_sub(rows.select, "r"), copy=False)
     # Joins, and no EXISTS: DuckDB turns that into one more aggregation over all rows.
+    count = exp.Count(this=exp.Star())
+    stages = [stage for stage, limit in zip(_STAGES, (groups, bound.rows_per_group, bound.rows), strict=True) if limit]
     suspects = (
-        exp.select(name(PERSON))
+        exp.select(name(PERSON), *(alias(_offset(stage, rows.dialect), f"o_{stage}") for stage in stages))
         .from_(_sub(rows.select.copy(), "r"), copy=False)
         .group_by(name(PERSON), copy=False)
-        .having(exp.Count(this=exp.Star()) > whole(min(limits)), copy=False)
+        .having(count > whole(min(limits)), copy=False)
     )
-    columns = [alias(name(column, table="r"), column) for column in wanted]
-    others = _joined(exp.select(*columns), rows.select.copy(), side="LEFT")
-    others = others.where(exp.Is(this=name(PERSON, table="s"), expression=exp.Null()), copy=False)
-    columns = [name(column, table="r") for column in (PERSON, *rows.keys, *rows.content)]
-    ranked = _joined(exp.select(*columns), rows.select, side="INNER")
+    plain = _joined([name(column, table="r") for column in wanted], rows.select.copy(), side="LEFT")
+    plain = plain.where(exp.Is(this=name(PERSON, table="s"), expression=exp.Null()), copy=False)
+    columns = dict.fromkeys((PERSON, *rows.keys, *rows.content, *wanted))
+    offsets = [name(f"o_{stage}", table="s") for stage in stages]
+    ranked = _joined([*(name(column, table="r") for column in columns), *offsets], rows.select, side="INNER")
     chosen = exp.select(*map(name, wanted)).from_(_sub(_chosen(rows, ranked, bound, groups), "b"), copy=False)
-    both = exp.Union(this=others, expression=chosen, distinct=False)
+    both = exp.Union(this=plain, expression=chosen, distinct=False)
     found = exp.select(exp.Star()).from_(_sub(both, "kept"), copy=False)
     return found.with_("suspects", as_=suspects, copy=False)
 
@@ -89,59 +100,70 @@ def _sub(select: exp.Query, label: str) -> exp.Subquery:
     return select.subquery(label, copy=False)
 
 
-def _joined(select: exp.Select, rows: exp.Select, *, side: str) -> exp.Select:
-    """Rows joined with the persons who may have too many."""
+def _joined(columns: Sequence[exp.Column], rows: exp.Select, *, side: str) -> exp.Select:
+    """Columns of rows joined with the persons who may have too many."""
     suspects = exp.alias_(exp.table_("suspects", quoted=True), "s", table=True)
     same = exp.EQ(this=name(PERSON, table="s"), expression=name(PERSON, table="r"))
+    select = exp.select(*(alias(column, column.name) for column in columns))
     return select.from_(_sub(rows, "r"), copy=False).join(suspects, on=same, join_type=side, copy=False)
 
 
 def _chosen(rows: Rows, select: exp.Select, bound: Bound, groups: int | None) -> exp.Select:
     keys, content = [name(key) for key in rows.keys], [name(column) for column in rows.content]
-    person, number = name(PERSON), name("j")
-    # Spark wants an order even where none matters: rows of one partition are equal in every column.
-    numbered = _over(exp.RowNumber(), [person, *keys, *content], [person])
-    select = exp.select(exp.Star(), alias(numbered, "j")).from_(_sub(select, "b0"), copy=False)
-    digests = [alias(_digest(rows, [PERSON, *rows.keys, *rows.content, "j"]), "h")]
+    person, count = name(PERSON), exp.Count(this=exp.Star())
     if groups is not None:
-        digests.append(alias(_digest(rows, [PERSON, *rows.keys]), "g"))
-    select = exp.select(exp.Star(), *digests).from_(_sub(select, "b1"), copy=False)
-    ranks = []
-    if groups is not None:
-        ranks.append((_over(exp.DenseRank(), [person], [name("g"), *keys]), groups))
+        number = _over(exp.DenseRank(), [person], keys)
+        # No engine counts different things within a window; the largest rank is as good.
+        total = _over(exp.Max(this=name("i_groups")), [person])
+        select = _stage(select, "groups", number, total, limit=groups)
     if bound.rows_per_group is not None:
-        order = [name("h"), *content, number]
-        ranks.append((_over(exp.RowNumber(), [person, *keys], order), bound.rows_per_group))
-    if ranks:
-        select = _first(select, ranks, "b2")
+        number = _over(exp.RowNumber(), [person, *keys], content or [person])
+        total = _over(count.copy(), [person, *keys])
+        select = _stage(select, "rows_per_group", number, total, limit=bound.rows_per_group)
     if bound.rows is not None:
-        order = [name("h"), *keys, *content, number]
-        select = _first(select, [(_over(exp.RowNumber(), [person], order), bound.rows)], "b3")
+        number = _over(exp.RowNumber(), [person], [*keys, *content] or [person])
+        select = _stage(select, "rows", number, _over(count, [person]), limit=bound.rows)
     return select
 
 
-def _first(select: exp.Select, ranks: Sequence[tuple[exp.Expression, int]], label: str) -> exp.Select:
-    """The rows whose ranks do not exceed their limits."""
-    named = [alias(rank, f"{label}_{place}") for place, (rank, _) in enumerate(ranks)]
-    within = [name(f"{label}_{place}") <= whole(limit) for place, (_, limit) in enumerate(ranks)]
-    inner = exp.select(exp.Star(), *named).from_(_sub(select, label), copy=False)
-    return exp.select(exp.Star()).from_(_sub(inner, f"{label}_ranked"), copy=False).where(*within, copy=False)
+def _stage(select: exp.Select, stage: str, number: exp.Expression, total: exp.Expression, *, limit: int) -> exp.Select:
+    """Those of a person's things that are kept, by their number from 1 and how many there are."""
+    for label, value in ((f"i_{stage}", number), (f"n_{stage}", total)):
+        select = exp.select(exp.Star(), alias(value, label)).from_(_sub(select, "b"), copy=False)
+    most, count = whole(limit), name(f"n_{stage}")
+    step = exp.Mul(this=exp.Paren(this=name(f"i_{stage}") - whole(1)), expression=most)
+    offset = exp.Mod(this=name(f"o_{stage}"), expression=count)
+    place = exp.Mod(this=exp.Paren(this=exp.Add(this=step, expression=offset)), expression=count.copy())
+    within = exp.or_(count <= most, place < most)
+    return exp.select(exp.Star()).from_(_sub(select, "b"), copy=False).where(within, copy=False)
 
 
 def _over(
-    function: exp.Expression, partition: Sequence[exp.Expression], order: Sequence[exp.Expression]
+    function: exp.Expression, partition: Sequence[exp.Expression], order: Sequence[exp.Expression] = ()
 ) -> exp.Expression:
     # Engines disagree on where missing values come, unless they are told.
     by = [exp.Ordered(this=one.copy(), desc=False, nulls_first=True) for one in order]
-    return exp.Window(this=function, partition_by=[one.copy() for one in partition], order=exp.Order(expressions=by))
+    return exp.Window(
+        this=function,
+        partition_by=[one.copy() for one in partition],
+        order=exp.Order(expressions=by) if by else None,
+    )
 
 
-def _digest(rows: Rows, columns: Sequence[str]) -> exp.Expression:
-    text: exp.Expression = exp.Literal.string(_SALT)
-    for column in columns:
-        value = exp.Coalesce(this=exp.cast(name(column), "text"), expressions=[exp.Literal.string("")])
-        text = exp.DPipe(this=exp.DPipe(this=text, expression=exp.Literal.string("|")), expression=value)
-    digest = exp.MD5(this=text)
-    if rows.dialect == "postgres":
-        return exp.Collate(this=digest, expression=exp.to_identifier("C", quoted=True))
-    return digest
+def _offset(stage: str, dialect: Dialect) -> exp.Expression:
+    """A whole number of 60 bits made of the person."""
+    text = exp.DPipe(this=exp.Literal.string(f"{_SALT}|{stage}|"), expression=exp.cast(name(PERSON), "text"))
+    digits: exp.Expression = exp.Substring(
+        this=exp.MD5(this=text), start=exp.Literal.number(1), length=exp.Literal.number(15)
+    )
+    match dialect:
+        case "duckdb":
+            digits = exp.DPipe(this=exp.Literal.string("0x"), expression=digits)
+        case "postgres":
+            bits = exp.DPipe(this=exp.Literal.string("x"), expression=digits)
+            digits = exp.Cast(this=bits, to=exp.DataType.build("bit(60)", dialect="postgres"))
+        case "spark":
+            digits = exp.Anonymous(this="CONV", expressions=[digits, exp.Literal.number(16), exp.Literal.number(10)])
+        case _:
+            assert_never(dialect)
+    return exp.cast(digits, "bigint")

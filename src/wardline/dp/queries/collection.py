@@ -66,7 +66,7 @@ def collect(query: Query, engine: Engine | None = None) -> Collected:
         kinds = session.columns()
         check_kinds(query, kinds)
         plan = Plan(query=query, session=session, kinds=kinds)
-        _check_rows(plan, wanted)
+        check_rows(plan, wanted)
         plain = [spec for spec in wanted if spec.kind != "bins"]
         result = session.fetch(plan.groups(plain)) if plain else None
         binned = [(spec, session.fetch(plan.bins(spec))) for spec in wanted if spec.kind == "bins"]
@@ -115,7 +115,7 @@ def _found(query: Query, place: int) -> bool:
     return query.found or aggregate.values is None
 
 
-def _check_rows(plan: Plan, wanted: Sequence[Spec]) -> None:
+def check_rows(plan: Plan, wanted: Sequence[Spec]) -> None:
     """Refuse missing persons, missing keys and sums that could exceed 64 bits.
 
     Raises:

@@ -105,6 +105,7 @@ def derived(value: Derived) -> exp.Expression:
 
 def _quantised(value: Quantised) -> exp.Expression:
     x = as_double(value.column)
+    steps: exp.Expression
     if value.squared:
         z = _floor((_minus(x, value.centre) + double(value.fine / 2)) / double(value.fine))
         inside = _floor(z * z / double(value.quantum / value.fine**2) + double(0.5))
@@ -127,8 +128,7 @@ def _quantised(value: Quantised) -> exp.Expression:
 def _binned(value: Binned) -> exp.Expression:
     x = as_double(value.column)
     if value.even:
-        lower, upper = value.edges
-        width = value.width
+        lower, width = value.edges[0], value.width
         inside = _floor(_minus(x, lower) / double(width))
         last = whole(value.even - 1)
         return (
@@ -142,8 +142,8 @@ def _binned(value: Binned) -> exp.Expression:
     found = _search(x, edges, 0, len(edges), below - 1)
     if value.open:
         return exp.Case().when(x <= double(math.inf), found)
-    inside = exp.and_(x >= double(edges[0]), x < double(edges[-1]))
-    return exp.Case().when(inside, found).when(x.eq(double(edges[-1])), whole(value.bins - 1))
+    within = exp.and_(x >= double(edges[0]), x < double(edges[-1]))
+    return exp.Case().when(within, found).when(x.eq(double(edges[-1])), whole(value.bins - 1))
 
 
 def _search(x: exp.Expression, edges: Sequence[float], low: int, high: int, shift: int) -> exp.Expression:

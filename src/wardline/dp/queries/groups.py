@@ -17,7 +17,7 @@ from wardline.dp.queries.plan import encoded
 
 if TYPE_CHECKING:
     from wardline.dp.engines.base import Kind
-    from wardline.dp.queries.query import KeyValue
+    from wardline.dp.queries.values import KeyValue
 
 MOST_CELLS = 100_000_000
 """How many groups times bins one statistic may have."""
@@ -57,7 +57,7 @@ class Groups:
     @classmethod
     def public(cls, columns: Sequence[Column]) -> Groups:
         """Every combination of the listed values."""
-        lists = [[encoded(value) for value in column.values or ()] for column in columns]
+        lists = [encoded(column.values or ()) for column in columns]
         size = int(np.prod([len(values) for values in lists], dtype=np.int64)) if lists else 1
         codes, inner = {}, size
         for column, values in zip(columns, lists, strict=True):

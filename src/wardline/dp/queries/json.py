@@ -22,7 +22,8 @@ from wardline.dp.queries.aggregates import (
     TopK,
     Variance,
 )
-from wardline.dp.queries.query import Bound, Key, KeyValue, Query, Table
+from wardline.dp.queries.query import Bound, Key, Query, Table
+from wardline.dp.queries.values import KeyValue
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,38 +102,42 @@ def query_from_json(value: object, *, tables: Mapping[str, pa.Table]) -> Query:
     if whole.get("schema", SCHEMA) != SCHEMA:
         raise PolicyError("unknown version of the query's form", where="query.schema", hint=f"write schema: {SCHEMA}")
     bound = whole.get("bound")
-    return _made(
-        "query",
-        Query,
-        table=_table(whole["table"], tables),
-        unit=whole["unit"],
-        bound=None if bound is None else _made("query.bound", Bound, **_object(bound, "query.bound", _fields(Bound))),
-        by=tuple(_key(item, f"query.by[{i}]") for i, item in enumerate(_list(whole.get("by", []), "query.by"))),
-        aggregates=tuple(
-            _aggregate(item, f"query.aggregates[{i}]")
-            for i, item in enumerate(_list(whole["aggregates"], "query.aggregates"))
-        ),
-        where=whole.get("where"),
-    )
+    try:
+        return Query(
+            table=_table(whole["table"], tables),
+            unit=whole["unit"],
+            bound=None if bound is None else Bound(**_object(bound, "query.bound", _fields(Bound))),
+            by=tuple(_key(item, f"query.by[{i}]") for i, item in enumerate(_list(whole.get("by", []), "query.by"))),
+            aggregates=tuple(
+                _aggregate(item, f"query.aggregates[{i}]")
+                for i, item in enumerate(_list(whole["aggregates"], "query.aggregates"))
+            ),
+            where=whole.get("where"),
+        )
+    except (TypeError, ValueError) as error:
+        raise _wrong(error, "query") from None
 
 
 def _table(value: object, tables: Mapping[str, pa.Table]) -> Table:
     found = _object(value, "query.table", {"source", "name"}, needed={"source"})
     source, name = found["source"], found.get("name")
     if source is None:
-        if name not in tables:
+        if str(name) not in tables:
             raise PolicyError(
                 "the query was asked of a table in memory", where="query.table", hint="pass it in `tables` by its name"
             )
-        source = tables[name]
-    return _made("query.table", Table, source=source, name=name)
+        source = tables[str(name)]
+    return Table(source, name=name)
 
 
 def _key(value: object, where: str) -> Key:
     found = dict(_object(value, where, {"column", "values", "cell"}, needed={"column"}))
     if found.get("values") is not None:
         found["values"] = _values(found["values"], f"{where}.values")
-    return _made(where, Key, **found)
+    try:
+        return Key(**found)
+    except (TypeError, ValueError) as error:
+        raise _wrong(error, where) from None
 
 
 def _aggregate(value: object, where: str) -> Aggregate:
@@ -143,7 +148,10 @@ def _aggregate(value: object, where: str) -> Aggregate:
     _object(found, where, _fields(make))
     if found.get("values") is not None:
         found["values"] = _values(found["values"], f"{where}.values")
-    return _made(where, make, **found)
+    try:
+        return make(**found)
+    except (TypeError, ValueError) as error:
+        raise _wrong(error, where) from None
 
 
 def _values(value: object, where: str) -> list[Any]:
@@ -153,13 +161,15 @@ def _values(value: object, where: str) -> list[Any]:
 def _value(value: object, where: str) -> Any:
     if not isinstance(value, Mapping):
         return value
-    match dict(value):
-        case {"date": str(text), **rest} if not rest:
-            return _made(where, datetime.date.fromisoformat, text)
-        case {"integer": str(text), **rest} if not rest:
-            return _made(where, int, text)
-        case _:
-            raise PolicyError("no key value", where=where, hint='a number, text, true, false or {"date": "2020-01-31"}')
+    try:
+        match dict(value):
+            case {"date": str(text), **rest} if not rest:
+                return datetime.date.fromisoformat(text)
+            case {"integer": str(text), **rest} if not rest:
+                return int(text)
+    except ValueError as error:
+        raise _wrong(error, where) from None
+    raise PolicyError("no key value", where=where, hint='a number, text, true, false or {"date": "2020-01-31"}')
 
 
 def _fields(make: Any) -> set[str]:
@@ -186,8 +196,5 @@ def _list(value: object, where: str) -> list[Any]:
     return list(value)
 
 
-def _made(where: str, make: Callable[..., Any], *values: object, **parts: object) -> Any:
-    try:
-        return make(*values, **parts)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PolicyError(str(error), where=where, hint="correct this part of the query") from None
+def _wrong(error: Exception, where: str) -> PolicyError:
+    return PolicyError(str(error), where=where, hint="correct this part of the query")

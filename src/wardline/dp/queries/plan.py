@@ -18,8 +18,9 @@ from wardline.core.errors import DataError
 from wardline.dp.queries import expressions as sql
 from wardline.dp.queries.aggregates import TopK
 from wardline.dp.queries.bounding import PERSON, Rows, kept
-from wardline.dp.queries.query import Key, KeyValue, Query
+from wardline.dp.queries.query import Key, Query
 from wardline.dp.queries.statistics import PERSONS, Derived, Spec, specs
+from wardline.dp.queries.values import KeyValue
 from wardline.dp.queries.where import columns_of, parse_where, to_sql
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Plan:
         return self._grouped([*self.keys, column], [*self.keys, column], figures, present=column)
 
     def candidates(self, place: int, *, persons: bool) -> exp.Select:
-        """One row per group and candidate (``c``) that has any row: rows as ``s0`` and, if wanted, persons as ``s1``."""
+        """One row per group and candidate (``c``) with any row: rows as ``s0`` and, if wanted, persons as ``s1``."""
         column = f"c{place}"
         figures = [sql.alias(sql.name(column), "c"), sql.alias(exp.Count(this=exp.Star()), "s0")]
         columns = [*self.keys, column]
@@ -167,7 +168,7 @@ class Plan:
     def _rows(self) -> Rows:
         content = [f"c{place}" for place in candidates_of(self.query)] + list(self.derived.values())
         listed = [
-            self._listed(column, [encoded(value) for value in key.values])
+            self._listed(column, encoded(key.values))
             for column, key in zip(self.keys, self.query.by, strict=True)
             if key.values is not None
         ]
@@ -193,11 +194,12 @@ class Plan:
         return exp.In(this=sql.name(column), query=exp.Subquery(this=self.session.values(values)))
 
 
-def encoded(value: KeyValue) -> int | str:
-    """A key as the engines see it: days for dates, 0 or 1 for truth values."""
-    if isinstance(value, str):
-        return value
-    return int(value) if isinstance(value, bool | int) else sql.days(value)
+def encoded(values: Sequence[KeyValue]) -> list[int] | list[str]:
+    """Public keys, all of one type, as the engines see them: days for dates, 0 or 1 for truth values."""
+    texts = [value for value in values if isinstance(value, str)]
+    if texts:
+        return texts
+    return [int(value) if isinstance(value, int) else sql.days(value) for value in values if not isinstance(value, str)]
 
 
 _KEYS = ("integer", "text", "date", "truth")
@@ -227,7 +229,7 @@ def check_kinds(query: Query, columns: Mapping[str, Kind]) -> None:
         _check_key(key.column, kind, key.values)
     for aggregate in query.aggregates:
         if isinstance(aggregate, TopK):
-            _check_key(aggregate.column, columns[aggregate.column], aggregate.values)  # type: ignore[arg-type]
+            _check_key(aggregate.column, columns[aggregate.column], aggregate.values)
         elif hasattr(aggregate, "column") and columns[aggregate.column] not in ("integer", "number"):
             _misfit(aggregate.column, columns[aggregate.column], "a number", "numbers")
 

@@ -14,7 +14,6 @@ Rules for values, the same on every engine (`wardline.dp.queries.plan` turns the
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -23,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from wardline.core.canonical import digest_value
 from wardline.core.checks import at_least, positive
-from wardline.dp.queries.aggregates import Aggregate, check_name
+from wardline.dp.queries.aggregates import Aggregate
+from wardline.dp.queries.values import KeyValue, check_name, checked_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-KeyValue = bool | int | str | datetime.date
-"""What a group key may be."""
 
 MOST_PUBLIC_GROUPS = 10_000_000
 """How many groups the public keys of one query may span together."""
@@ -82,34 +79,10 @@ class Key:
             object.__setattr__(self, "cell", float(positive("cell", self.cell)))
         if self.values is None:
             return
-        if isinstance(self.values, str | bytes):
-            raise TypeError(f"the values of {self.column!r} must be a list, not one text")
-        values = tuple(_plain(self.column, value) for value in self.values)
-        kinds = {type(value) for value in values}
-        if not values:
-            raise ValueError(f"the values of {self.column!r} are empty; None finds them in the data")
-        if len(kinds) > 1:
-            raise TypeError(f"the values of {self.column!r} must be all of one type")
-        if self.cell is not None and kinds != {int}:
+        values = checked_values(self.column, self.values)
+        if self.cell is not None and type(values[0]) is not int:
             raise TypeError(f"the values of {self.column!r} number cells: they must be whole numbers")
-        if len(set(values)) != len(values):
-            raise ValueError(f"the values of {self.column!r} must differ from each other")
         object.__setattr__(self, "values", values)
-
-
-def _plain(column: str, value: object) -> KeyValue:
-    if hasattr(value, "item") and not isinstance(value, bool | int | str | datetime.date):
-        value = value.item()  # a NumPy scalar
-    if isinstance(value, datetime.datetime) or not isinstance(value, bool | int | str | datetime.date):
-        raise TypeError(f"a key of {column!r} must be a whole number, text, date or truth value")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"a key of {column!r} lies beyond 64 bits")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"a key of {column!r} is no valid Unicode text") from None
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +154,6 @@ class Query:
         labels = [aggregate.label for aggregate in self.aggregates]
         if len(set(labels)) != len(labels):
             raise ValueError("two aggregates have the same label; give one of them another with `label`")
-        if self.found and any(key.values is not None for key in self.by):
-            # Groups are then the combinations that occur; a listed value only restricts them.
-            pass
         groups = math.prod(len(key.values) for key in self.by if key.values is not None)
         if groups > MOST_PUBLIC_GROUPS:
             raise ValueError(f"the public keys span {groups} groups, more than {MOST_PUBLIC_GROUPS}")

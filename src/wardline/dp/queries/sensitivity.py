@@ -12,9 +12,9 @@ all cells by v with
   in [0, M] that add up to at most T, and a convex function is largest at an extreme point of that set, which has q
   entries M and one r.
 
-*Proof of the premise.* The rows of everybody else are kept or dropped as before, so each cell changes by exactly the sum
-over the rows that this person keeps; they fall into cells as the bound says. For distinct persons per group, a person
-adds 1 in each of at most L groups: ``max <= 1``, ``sum <= L``, ``sum of squares <= L``. ∎
+*Proof of the premise.* The rows of everybody else are kept or dropped as before, so each cell changes by exactly the
+sum over the rows that this person keeps; they fall into cells as the bound says. For distinct persons per group, a
+person adds 1 in each of at most L groups: ``max <= 1``, ``sum <= L``, ``sum of squares <= L``. ∎
 
 With Bound(rows=R): T = L = M = R. With Bound(groups=k, rows_per_group=m): T = k m, L = k, M = m, so that l1 = C k m,
 l2 = C m sqrt(k), linf = C m. Without keys there is one group: L = 1 and T = M.

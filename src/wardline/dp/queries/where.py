@@ -16,11 +16,15 @@ import datetime
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from wardline.core.errors import DataError
 from wardline.core.extras import need
-from wardline.dp.engines.base import Dialect, Kind
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+    from wardline.dp.engines.base import Dialect, Kind
 
 Constant = bool | int | float | str | datetime.date
 Operator = Literal["EQ", "NEQ", "LT", "LTE", "GT", "GTE"]
@@ -97,7 +101,7 @@ def parse_where(text: str) -> Condition:
         raise ValueError("where is nested too deeply") from None
 
 
-def _condition(node: object) -> Condition:  # noqa: PLR0911 (one case a line)
+def _condition(node: object) -> Condition:
     from sqlglot import exp
 
     match node:
@@ -126,14 +130,14 @@ def _condition(node: object) -> Condition:  # noqa: PLR0911 (one case a line)
         case exp.Column():
             return Truth(_column(node))
         case _:
-            _refuse(node)
+            raise _refused(node)
 
 
 def _column(node: object) -> str:
     from sqlglot import exp
 
     if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier) or len(node.parts) != 1:
-        _refuse(node)
+        raise _refused(node)
     return str(node.this.this)
 
 
@@ -157,7 +161,7 @@ def _constant(node: object) -> Constant:
             except ValueError:
                 raise ValueError(f"where: {node.this.this!r} is no date such as DATE '2020-01-31'") from None
         case _:
-            _refuse(node)
+            raise _refused(node)
 
 
 def _number(text: str) -> int | float:
@@ -170,8 +174,8 @@ def _number(text: str) -> int | float:
     return value
 
 
-def _refuse(node: object) -> NoReturn:
-    raise ValueError(
+def _refused(node: object) -> ValueError:
+    return ValueError(
         f"where: {type(node).__name__} is not allowed; compare columns with constants, joined by AND, OR and NOT"
     )
 
@@ -188,7 +192,7 @@ def columns_of(condition: Condition) -> Iterator[str]:
                 yield from columns_of(part)
 
 
-def to_sql(condition: Condition, kinds: Mapping[str, Kind], dialect: Dialect) -> object:
+def to_sql(condition: Condition, kinds: Mapping[str, Kind], dialect: Dialect) -> exp.Expr:
     """A condition as an expression of sqlglot.
 
     Raises:
@@ -210,7 +214,7 @@ def to_sql(condition: Condition, kinds: Mapping[str, Kind], dialect: Dialect) ->
         case Either(parts):
             return exp.or_(*(to_sql(part, kinds, dialect) for part in parts))
         case Compare(column, operator, value):
-            make = getattr(exp, operator)
+            make: type[exp.Binary] = getattr(exp, operator)
             match kinds[column], value:
                 case ("integer", bool()) | ("number", bool()):
                     pass

@@ -5,6 +5,7 @@ Everything here is post-processing: it sees published figures and the query, nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +53,9 @@ def linear(
     """
     value, std, half = mixed(terms, miss=miss)
     low, high = value - half, value + half
+    # Figures that were made consistent add up; rounding or clipping each of them would undo that.
+    if any(term.noisy.shrink is not None for term in terms):
+        least, whole = None, False
     if whole:
         value = np.rint(value)
         # Ends move inwards to whole numbers, which loses none; 1e-9 absorbs what floating point added.
@@ -176,8 +180,8 @@ def bin_counts(noisy: Noisy) -> Answer:
     fitted = measure.tree.fit(noisy.values)
     if measure.tree.levels == 1:
         return linear(measure.aggregate.label, [_flat(noisy, fitted).term([1.0])], least=0.0, whole=True)
-    std = noisy.noise.std * np.sqrt(measure.tree.bin_variance)
-    half = noisy.spread(1, miss=MISS) * np.sqrt(measure.tree.bin_variance)
+    std = noisy.noise.std * math.sqrt(measure.tree.block_variance())
+    half = noisy.spread(1, miss=MISS) * math.sqrt(measure.tree.block_variance())
     value = fitted.ravel()
     half = np.repeat(half, fitted.shape[1])
     return Answer(

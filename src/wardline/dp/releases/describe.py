@@ -100,6 +100,8 @@ def _lines(plan: ReleasePlan) -> Iterator[str]:
         yield f"    {one.label:<{width}}  {std} ({one.about})"
     for column in plan.ranges:
         yield f"  range     of {column!r}: found privately, to powers of two"
+    if plan.totals:
+        yield "  totals    measured, too; the figures above are those of groups before they are made consistent"
     if plan.selection is not None:
         yield (
             f"  groups    found in the data: published if persons plus noise exceed {plan.selection.threshold} "
@@ -108,8 +110,7 @@ def _lines(plan: ReleasePlan) -> Iterator[str]:
 
 
 def _noisy(plan: ReleasePlan, measure: Measure) -> Noisy:
-    noise = plan.prices[measure.name].noise(measure.sensitivity(plan.query))
-    return Noisy(measure=measure, noise=noise, values=np.zeros((1, measure.numbers)))
+    return Noisy(measure=measure, noise=plan.noise(measure), values=np.zeros((1, measure.numbers)))
 
 
 def noisy_width(noisy: Noisy) -> float:

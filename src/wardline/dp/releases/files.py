@@ -36,13 +36,13 @@ def save(release: Release, path: Path) -> str:
     """See `Release.save`."""
     if path.suffix == ".parquet":
         sink = io.BytesIO()
-        statement = _statement(release, digest=table_digest(_plain(release.table)))
+        statement = _statement(release, digest=table_digest(plain(release.table)))
         pq.write_table(release.table.replace_schema_metadata({_METADATA: statement}), sink, compression="zstd")
         write_atomic(path, sink.getvalue())
         return digest_bytes(sink.getvalue())
     if path.suffix == ".csv":
         sink = io.BytesIO()
-        pa_csv.write_csv(_plain(release.table), sink)
+        pa_csv.write_csv(plain(release.table), sink)
         statement = _statement(release, digest=digest_bytes(sink.getvalue()))
         # The claim last: a table without one is not a release, and `read_release` refuses it.
         write_atomic(path, sink.getvalue())
@@ -67,7 +67,7 @@ def read_release(path: Path, *, ledger: Ledger | None = None) -> Release:
     if path.suffix == ".parquet":
         content = _bytes(path)
         table, statement = _parquet(content, path)
-        found = table_digest(_plain(table))
+        found = table_digest(plain(table))
         sealed = digest_bytes(content)
     elif path.suffix == ".csv":
         content, statement = _bytes(path), _claim_bytes(path)
@@ -89,6 +89,11 @@ def read_release(path: Path, *, ledger: Ledger | None = None) -> Release:
     if ledger is not None and ledger.sealed(release_id) != sealed:
         raise IntegrityError("the ledger did not seal this file", where=str(path), hint=_DISTRUST)
     return Release(table=table, claim=claim, about=about)
+
+
+def sealed_digest(path: Path) -> str:
+    """The digest that a ledger seals for a saved release: of the Parquet file, or of the CSV file's claim."""
+    return digest_bytes(_bytes(path) if path.suffix == ".parquet" else _claim_bytes(path))
 
 
 def _statement(release: Release, *, digest: str) -> bytes:
@@ -138,7 +143,7 @@ def _alias(kind: str) -> str:
     return {"date32[day]": "date32", "large_string": "string"}.get(kind, kind)
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def plain(table: pa.Table) -> pa.Table:
     """The table with days as text, for which there is a digest."""
     for place, field in enumerate(table.schema):
         if pa.types.is_date(field.type):

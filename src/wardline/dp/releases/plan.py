@@ -25,11 +25,12 @@ from wardline.dp.queries.aggregates import Magnitudes, Mean, Persons, Quantiles,
 from wardline.dp.queries.frame import Sensitivity
 from wardline.dp.queries.query import Bound, Query
 from wardline.dp.queries.sensitivity import reach
-from wardline.dp.releases.columns import check_columns
+from wardline.dp.releases.columns import check_columns, labels_of
 from wardline.dp.releases.layout import Kind, Layout, layout, lone
 from wardline.dp.releases.measures import BinCounts, Measure, RowCount
 from wardline.dp.releases.noise import Noise
 from wardline.dp.releases.selection import Selection
+from wardline.dp.releases.totals import check_totals, totals_tree
 
 _BOUNDS_SHARE = 0.2
 _SELECTION_DELTA = 0.5
@@ -76,6 +77,7 @@ class ReleasePlan:
         selection: how groups (for a top-k: groups and candidates) found in the data are selected; None for public ones.
         ranges: for each column without a range, the query that finds one.
         range_prices: what these queries cost, by column.
+        totals: whether totals over keys are measured, too.
     """
 
     query: Query
@@ -86,12 +88,18 @@ class ReleasePlan:
     selection: Selection | None = None
     ranges: Mapping[str, Query] = field(default_factory=dict)
     range_prices: Mapping[str, Price] = field(default_factory=dict)
+    totals: bool = False
 
     @property
     def events(self) -> tuple[DpEvent, ...]:
         """All mechanisms, for the ledger."""
         events = [price.event for price in (*self.range_prices.values(), *self.prices.values())]
         return (*events, *(self.selection.events if self.selection is not None else ()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the figures that the published table will have."""
+        return labels_of(self.query)
 
     @property
     def layout(self) -> Layout:
@@ -104,7 +112,18 @@ class ReleasePlan:
         Raises:
             ValueError: if its scale would not fit 64 bits.
         """
-        return self.prices[measure.name].noise(measure.sensitivity(self.query))
+        return self.prices[measure.name].noise(self.sensitivity(measure))
+
+    def sensitivity(self, measure: Measure) -> Sensitivity:
+        """How far one person moves a measure, with its totals if they are wanted."""
+        groups = measure.sensitivity(self.query)
+        if not self.totals:
+            return groups
+        # A total's change is the sum of the changes of its groups: all of them may fall into one.
+        above = totals_tree(self.query).levels - 1
+        return Sensitivity(
+            l1=(above + 1) * groups.l1, l2_squared=groups.l2_squared + above * groups.l1**2, linf=groups.l1
+        )
 
     def __str__(self) -> str:
         from wardline.dp.releases.describe import describe_plan
@@ -113,7 +132,7 @@ class ReleasePlan:
 
 
 def plan_release(
-    query: Query, *, epsilon: float, delta: float = 0.0, share: Mapping[str, float] | None = None
+    query: Query, *, epsilon: float, delta: float = 0.0, share: Mapping[str, float] | None = None, totals: bool = False
 ) -> ReleasePlan:
     """Decide the noise of a release.
 
@@ -124,6 +143,9 @@ def plan_release(
             over the number of persons; groups found in the data need one above 0.
         share: by label of an aggregate, its weight in the division of the budget; 1 where none is given. A measure
             that serves several aggregates has the largest of their weights.
+        totals: whether totals are released, too: over all groups, and for each value of the first key, of the first two,
+            and so on. Each is measured by itself, and all are then made consistent by least squares, which tells totals
+            better than adding up noisy groups does. Needs public keys, and counts, sums, means or variances.
 
     Raises:
         ValueError: for a figure out of its range, a label that the query does not have, or parts that do not
@@ -133,9 +155,11 @@ def plan_release(
         names them, if one person is added or removed.
     """
     weights = _weights(query, epsilon=epsilon, delta=delta, share=share or {})
+    if totals:
+        check_totals(query)
     needs = {column: _range_query(query, column) for column in _without_range(query)}
     kinds: tuple[Kind, ...] = ("laplace",) if delta == 0 else ("laplace", "gaussian")
-    plans = [_plan(query, kind, weights, needs, epsilon=epsilon, delta=delta) for kind in kinds]
+    plans = [_plan(query, kind, weights, needs, totals=totals, epsilon=epsilon, delta=delta) for kind in kinds]
     return min(plans, key=_width)
 
 
@@ -200,6 +224,7 @@ def _plan(
     weights: Mapping[str, float],
     needs: Mapping[str, Query],
     *,
+    totals: bool,
     epsilon: float,
     delta: float,
 ) -> ReleasePlan:
@@ -222,6 +247,7 @@ def _plan(
             selection=None if select == 0 else _selection(query, _price(kind, select, scale), delta),
             ranges=needs,
             range_prices={column: _price(kind, weight, scale) for column, weight in finders.items()},
+            totals=totals,
         )
 
     if delta == 0:
@@ -266,7 +292,7 @@ def _width(plan: ReleasePlan) -> float:
     for measure in (*plan.layout.measures.values(), *((RowCount(),) if "rows" in plan.prices else ())):
         if measure.name not in plan.prices:
             continue
-        std = plan.prices[measure.name].noise(measure.sensitivity(provisional(plan.query))).std
+        std = plan.noise(measure).std
         if isinstance(measure, BinCounts):
             std *= math.sqrt(float(measure.tree.rank_variances(0.5).mean()))
         widths.append(math.log(max(std, 1e-9)))

@@ -10,6 +10,7 @@ from wardline.core.errors import DataError
 from wardline.dp.queries.aggregates import MAGNITUDES
 from wardline.dp.releases.noise import FloatArray, Noise
 
+_NEAR = 8.0
 _FALSE_ALARM = 1e-3  # the probability with which any empty bin at all is taken for one that holds values
 
 
@@ -19,7 +20,7 @@ def threshold(noise: Noise, bins: int) -> float:
 
 
 def choose_range(counts: FloatArray, noise: Noise, *, column: str) -> tuple[float, float]:
-    """The least range of powers of two in which all bins with a noisy count above the threshold lie.
+    """A range of powers of two (or 0) in which all bins with a noisy count above the threshold lie.
 
     Values beyond it are clipped to its ends, as beyond any range. Those in bins with too few rows may be among them:
     a range found privately follows the bulk of the values and not the most extreme one.
@@ -47,9 +48,10 @@ def choose_range(counts: FloatArray, noise: Noise, *, column: str) -> tuple[floa
     lower, upper = edges[int(held[0])], edges[int(held[-1]) + 1]
     lower, upper = max(lower, MAGNITUDES[0]), min(upper, MAGNITUDES[-1])
     around_zero = len(MAGNITUDES) // 2
-    # What is nearer to 0 than 2**-30 may as well be 0, if it is at an end of the range.
-    if int(held[0]) == around_zero < int(held[-1]):
+    # What is nearer to 0 than 2**-30 may as well be 0, if it is at an end of the range. And a range that lies far to one
+    # side of 0, as those of amounts do, is extended to 0: that widens it by less than a seventh and clips no small ones.
+    if around_zero <= int(held[0]) < int(held[-1]) and lower * _NEAR <= upper:
         lower = 0.0
-    if int(held[-1]) == around_zero > int(held[0]):
+    if around_zero >= int(held[-1]) > int(held[0]) and -upper * _NEAR <= -lower:
         upper = 0.0
     return lower, upper

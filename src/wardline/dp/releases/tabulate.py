@@ -19,6 +19,7 @@ from wardline.dp.releases.layout import Layout, layout, lone
 from wardline.dp.releases.measures import RowCount
 from wardline.dp.releases.noise import FloatArray, IntArray
 from wardline.dp.releases.noisy import MISS, Noisy
+from wardline.dp.releases.totals import keys_with_totals, totals_tree, with_totals
 
 if TYPE_CHECKING:
     from wardline.dp.queries.frame import Collected, Frame
@@ -47,6 +48,8 @@ def published_table(plan: ReleasePlan, query: Query, collected: Collected, rando
         for name, measure in arranged.measures.items()
     }
     keys = frame.keys if selected.places is None else frame.keys.take(selected.places)
+    if plan.totals:
+        keys = keys_with_totals(keys, totals_tree(query))
     if isinstance(top, Histogram):
         return _histogram_table(top, keys, answers.bin_counts(next(iter(noisy.values()))))
     found: list[Answer] = []
@@ -82,7 +85,9 @@ def _noisy(
     exact = measure.exact(frame)
     if places is not None:
         exact = exact[places]
-    noise = plan.prices[measure.name].noise(measure.sensitivity(query))
+    noise = plan.noise(measure)
+    if plan.totals:
+        return with_totals(measure, exact, noise, totals_tree(query), random)
     values = (exact + noise.draw(exact.shape, random)).astype(np.float64)
     return Noisy(measure=measure, noise=noise, values=values)
 

@@ -109,12 +109,15 @@ class Tree:
         """Variance of the fitted number of rows up to each bin, in units of the variance of one node's noise."""
         return self._prefix_forms(np.ones(self.bins), np.zeros(self.bins))
 
-    @property
-    def bin_variance(self) -> float:
-        """Variance of the fitted count of one bin, in units of the variance of one node's noise."""
+    def block_variance(self, width: int = 1) -> float:
+        """Variance of the fitted count of a block of one of the levels, in units of the variance of one node's noise.
+
+        Args:
+            width: of the block, in bins; by default a single bin.
+        """
         total, before = 0.0, 0.0
         for block, eigenvalue in self._spaces():
-            square = 1.0 / block
+            square = width * width / block if block > width else float(width)
             total += (square - before) / eigenvalue
             before = square
         return total

@@ -104,5 +104,3 @@ class Calibrator:
 
 def _others(clique: Clique, part: Clique) -> tuple[int, ...]:
     return tuple(axis for axis, column in enumerate(clique) if column not in part)
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import assert_never
 
 from wardline.core import Progress
 from wardline.dp.synthetic import _aim, _mst
@@ -10,26 +10,40 @@ from wardline.dp.synthetic._private import PrivateRows
 from wardline.dp.synthetic.coarsen import coarsen
 from wardline.dp.synthetic.domain import Domain
 from wardline.dp.synthetic.model import MarginalModel
+from wardline.dp.synthetic.plan import Method, SynthesisOptions
 
-Method = Literal["aim", "mst"]
 
+def learn_model(
+    rows: PrivateRows, domain: Domain, *, method: Method, options: SynthesisOptions, progress: Progress
+) -> MarginalModel:
+    """Measure each column, merge its cells by what was measured, then let the method choose and measure more.
 
-def learn_model(rows: PrivateRows, domain: Domain, *, method: Method, bins: int, merge_ranges: bool, steps: int, most_cells: int, progress: Progress) -> MarginalModel:
+    Args:
+        rows: the private rows; their purse pays for everything.
+        domain: the columns and their cells.
+        method: which one.
+        options: how the model is made.
+        progress: told how far it is.
+
+    Guarantee: what the purse held is not exceeded; merging and fitting read noisy counts alone.
+    """
     columns = len(domain)
-    share = (_aim.SINGLES if method == "aim" else _mst.SHARES[0]) if columns > 1 else 1.0
-    each = rows.purse.total * share * (1 - 1e-9) / columns
+    share = _aim.SINGLES if method == "aim" else _mst.SINGLES
+    each = rows.purse.total * (share if columns > 1 else 1.0) * (1 - 1e-9) / columns
     cells = [rows.measure((column,), rho=each) for column in range(columns)]
     coarsenings = tuple(
-        coarsen(one, measured, bins=bins, merge_ranges=merge_ranges)
+        coarsen(one, measured, bins=options.bins, merge_ranges=options.merge)
         for one, measured in zip(domain.attributes, cells, strict=True)
     )
     singles = [one.merge(measured) for one, measured in zip(coarsenings, cells, strict=True)]
     merged = rows.coarsened(coarsenings)
     match method:
         case "mst":
-            measured, fitted = _mst.learn(merged, singles, steps=steps, progress=progress)
+            more, fitted = _mst.learn(merged, singles, steps=options.steps, progress=progress)
         case "aim":
-            measured, fitted = _aim.learn(merged, singles, most_cells=most_cells, steps=steps, progress=progress)
+            more, fitted = _aim.learn(
+                merged, singles, most_cells=options.most_cells, steps=options.steps, progress=progress
+            )
         case _:
             assert_never(method)
-    return MarginalModel(domain=domain, coarsenings=coarsenings, measurements=(*singles, *measured), fitted=fitted)
+    return MarginalModel(domain=domain, coarsenings=coarsenings, measurements=(*singles, *more), fitted=fitted)

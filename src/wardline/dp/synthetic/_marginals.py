@@ -9,6 +9,8 @@ import numpy as np
 from wardline.dp.synthetic._inference import Array, project
 from wardline.dp.synthetic._tree import Clique, Tree
 
+_FIRST_LETTER = ord("a")  # 26 columns in two cliques have more cells than any memory
+
 
 def marginal(tree: Tree, tables: Sequence[Array], wanted: Clique) -> Array:
     """The marginal of any columns, also of those that share no clique.
@@ -55,14 +57,15 @@ def given(table: Array, clique: Clique, separator: Clique) -> Array:
         return table
     shape = [size if column in separator else 1 for column, size in zip(clique, table.shape, strict=True)]
     below = np.broadcast_to(project(table, clique, separator).reshape(shape), table.shape)
-    return np.divide(table, below, out=np.zeros_like(table), where=below > 0)
+    shares: Array = np.divide(table, below, out=np.zeros_like(table), where=below > 0)
+    return shares
 
 
 def product(one: Array, its: Clique, other: Array, others: Clique, onto: Clique) -> Array:
     """The product of two tables, summed over the columns that are not asked for."""
-    number = {column: place for place, column in enumerate(dict.fromkeys((*its, *others)))}
-    operands = [one, [number[c] for c in its], other, [number[c] for c in others], [number[c] for c in onto]]
-    result: Array = np.einsum(*operands, optimize=True)
+    letters = {column: chr(_FIRST_LETTER + place) for place, column in enumerate(dict.fromkeys((*its, *others)))}
+    spelled = ["".join(letters[column] for column in clique) for clique in (its, others, onto)]
+    result: Array = np.einsum(f"{spelled[0]},{spelled[1]}->{spelled[2]}", one, other, optimize=True)
     return result
 
 

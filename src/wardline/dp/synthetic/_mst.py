@@ -11,10 +11,11 @@ from wardline.core import Progress
 from wardline.dp.synthetic._inference import Array
 from wardline.dp.synthetic._private import PrivateRows
 from wardline.dp.synthetic._tree import Clique
-from wardline.dp.synthetic.fit import Fit, Measured, fit
+from wardline.dp.synthetic.fitting import Fit, Measured, fit
 
-SHARES = (1 / 3, 1 / 3, 1 / 3)
-"""Of the budget: for single columns, for choosing the tree, for its pairs."""
+SINGLES = 1 / 3
+"""The share of the whole budget that the counts of single columns take. Choosing pairs takes as much, and measuring
+them the rest."""
 
 
 def learn(
@@ -35,11 +36,10 @@ def learn(
     columns = len(rows.sizes)
     if columns == 1:
         return [], fit(rows.sizes, singles, steps=steps)
-    left = rows.purse.left * (1 - 1e-9)
-    choosing, measuring = SHARES[1] / (SHARES[1] + SHARES[2]), SHARES[2] / (SHARES[1] + SHARES[2])
-    epsilon = math.sqrt(8 * choosing * left / (columns - 1))
+    each = 0.5 * rows.purse.left * (1 - 1e-9) / (columns - 1)
+    epsilon = math.sqrt(8 * each) * (1 - 1e-9)
     independent = fit(rows.sizes, singles, steps=steps)
-    alone = {clique: table for clique, table in zip(independent.tree.cliques, independent.tables, strict=True)}
+    alone = dict(zip(independent.tree.cliques, independent.tables, strict=True))
     component = list(range(columns))
 
     def candidates() -> Iterator[tuple[Clique, Array, int, float]]:
@@ -54,7 +54,7 @@ def learn(
         one, other = rows.choose(candidates(), epsilon=epsilon)
         joined = component[other]
         component = [component[one] if group == joined else group for group in component]
-        measured.append(rows.measure((one, other), rho=measuring * left / (columns - 1)))
+        measured.append(rows.measure((one, other), rho=each))
         progress.advance(done + 1)
     progress.finish()
     return measured, fit(rows.sizes, [*singles, *measured], steps=steps, start=independent.potentials)

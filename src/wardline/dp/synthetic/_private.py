@@ -17,7 +17,7 @@ from wardline.dp.mechanisms import choice_event, discrete_gaussian, exponential,
 from wardline.dp.synthetic._inference import Array
 from wardline.dp.synthetic._tree import Clique
 from wardline.dp.synthetic.coarsen import Coarsening
-from wardline.dp.synthetic.fit import Measured
+from wardline.dp.synthetic.fitting import Measured
 
 _SCORE_BITS = 10  # expected counts enter scores as multiples of 2**-10, so that scores are whole numbers
 _CACHED_CELLS = 1 << 22

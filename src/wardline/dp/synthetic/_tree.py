@@ -74,7 +74,8 @@ def junction_tree(sizes: Sequence[int], cliques: Iterable[Clique]) -> Tree:
     References: Koller and Friedman 2009, section 10.4.2.
     """
     nodes = maximal_cliques(sizes, cliques)
-    order, parents, separators = [0], [-1], [()]
+    order, parents = [0], [-1]
+    separators: list[Clique] = [()]
     shared: list[tuple[int, int]] = [(len(set(nodes[0]) & set(node)), 0) for node in nodes]
     waiting = set(range(1, len(nodes)))
     while waiting:

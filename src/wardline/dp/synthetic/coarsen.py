@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 from wardline.core import SecureRandom
 from wardline.dp.synthetic.domain import Attribute
-from wardline.dp.synthetic.fit import Measured
+from wardline.dp.synthetic.fitting import Measured
 
 _RARE = 3.0  # a cell whose noisy count is below so many standard deviations of the noise may well be empty
+_EMPTY = 2.0  # the same for a stretch of cells
+_SURE = 6.0  # beyond the largest gain that noise alone shows over all cuts, in variances of a cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,8 +38,8 @@ class Coarsening:
         """The counts of the groups, from the noisy counts of the cells."""
         return Measured(
             clique=measured.clique,
-            counts=np.bincount(self.groups, weights=measured.counts),
-            variance=np.bincount(self.groups, weights=measured.variance),
+            counts=np.bincount(self.groups, weights=measured.counts).astype(np.float64),
+            variance=np.bincount(self.groups, weights=measured.variance).astype(np.float64),
         )
 
     def split(self, groups: npt.NDArray[np.int64], *, random: SecureRandom) -> npt.NDArray[np.int64]:
@@ -68,8 +70,9 @@ def identity(size: int) -> Coarsening:
 def coarsen(attribute: Attribute, measured: Measured, *, bins: int, merge_ranges: bool = True) -> Coarsening:
     """Decide which cells of a column to merge, from noisy counts of them.
 
-    - A range of numbers: neighbours are gathered from the left until they hold a share of about 1 / bins of the rows
-      and more than noise. A cell that alone holds so much stays alone: values such as 0 or 40 that many rows have.
+    - A range of numbers: its histogram is first smoothed into stretches of equal height that differ by more than
+      noise explains, so that a value that many rows have, such as 0 or 40, stands alone. Neighbours are then gathered
+      from the left until they hold a share of about 1 / bins of the rows and more than noise.
     - A category: values that may well not occur (below three standard deviations of the noise) become one group.
     - The cell of missing values stays alone.
 
@@ -81,36 +84,66 @@ def coarsen(attribute: Attribute, measured: Measured, *, bins: int, merge_ranges
 
     Guarantee: post-processing of the noisy counts.
 
-    References: Zhang et al. 2021 (PrivSyn, section 4.2: rare values); McKenna, Miklau and Sheldon 2021, section 3.3.
+    References:
+        Breiman, Friedman, Olshen and Stone 1984, section 8 (the stretches are a regression tree); Zhang et al. 2021,
+        section 4.2 (rare values); McKenna, Miklau and Sheldon 2021, section 3.3.
     """
     counts, variance = measured.counts[: attribute.present], measured.variance[: attribute.present]
     if attribute.ordered and merge_ranges:
-        groups = _gathered(counts, variance, bins)
-    elif attribute.column.kind == "category":
-        groups = _rare(counts, variance)
+        smooth = _smoothed(counts, float(variance.max()))
+        groups = _gathered(smooth, float(variance.max()), bins)
     else:
-        groups = np.arange(attribute.present, dtype=np.int64)
+        smooth = counts
+        rare = attribute.column.kind == "category"
+        groups = _rare(counts, variance) if rare else np.arange(attribute.present, dtype=np.int64)
     if attribute.column.missing:
-        groups = np.append(groups, groups.max() + 1)
-    return Coarsening(groups=groups, shares=_shares(measured, groups))
+        groups, smooth = np.append(groups, groups.max() + 1), np.append(smooth, 1.0)
+    return Coarsening(groups=groups, shares=_shares(smooth, groups))
 
 
-def _gathered(
-    counts: npt.NDArray[np.float64], variance: npt.NDArray[np.float64], bins: int
-) -> npt.NDArray[np.int64]:
-    target = max(float(counts.sum()) / bins, 0.0)
-    groups = np.zeros(len(counts), dtype=np.int64)
-    group, held, noise = 0, 0.0, 0.0
-    for cell, (count, spread) in enumerate(zip(counts.tolist(), variance.tolist(), strict=True)):
-        alone = count >= max(target, _RARE * math.sqrt(spread))
-        if noise and alone and held >= _RARE * math.sqrt(noise):
-            group, held, noise = group + 1, 0.0, 0.0
+def _smoothed(counts: npt.NDArray[np.float64], variance: float) -> npt.NDArray[np.float64]:
+    """The histogram as stretches of equal height, none negative, none above zero that noise alone would explain."""
+    sums = np.concatenate([[0.0], np.cumsum(counts)])
+    worth = variance * (2.0 * math.log(len(counts) + 1) + _SURE)
+    heights = np.zeros(len(counts))
+    waiting = [(0, len(counts))]
+    while waiting:
+        start, stop = waiting.pop()
+        cut = _best_cut(sums, start, stop, worth)
+        if cut is not None:
+            waiting += [(start, cut), (cut, stop)]
+            continue
+        held = float(sums[stop] - sums[start])
+        if held > _EMPTY * math.sqrt(variance * (stop - start)):
+            heights[start:stop] = held / (stop - start)
+    return heights
+
+
+def _best_cut(sums: npt.NDArray[np.float64], start: int, stop: int, worth: float) -> int | None:
+    """Where two heights instead of one lessen the squared deviation most; None if by less than it must be worth."""
+    if stop - start < 2:
+        return None
+    cuts = np.arange(start + 1, stop)
+    left, right = sums[cuts] - sums[start], sums[stop] - sums[cuts]
+    gains = left**2 / (cuts - start) + right**2 / (stop - cuts) - (left + right) ** 2 / (stop - start)
+    best = int(np.argmax(gains))
+    return int(cuts[best]) if gains[best] > worth else None
+
+
+def _gathered(smooth: npt.NDArray[np.float64], variance: float, bins: int) -> npt.NDArray[np.int64]:
+    target = float(smooth.sum()) / bins
+
+    def enough(held: float, cells: int) -> bool:
+        return held >= max(target, _RARE * math.sqrt(variance * cells)) and cells > 0
+
+    groups = np.zeros(len(smooth), dtype=np.int64)
+    group, held, cells = 0, 0.0, 0  # cells that are not empty
+    for cell, count in enumerate(smooth.tolist()):
+        if enough(held, cells) or (enough(count, 1) and held >= _RARE * math.sqrt(variance * cells) and cells > 0):
+            group, held, cells = group + 1, 0.0, 0
         groups[cell] = group
-        held, noise = held + count, noise + spread
-        if held >= max(target, _RARE * math.sqrt(noise)):
-            group, held, noise = group + 1, 0.0, 0.0
-    # What is left over at the right end is a group if it is more than noise, else a part of the one before it.
-    if noise and group and held < _RARE * math.sqrt(noise):
+        held, cells = held + count, cells + (count > 0)
+    if group and held < _RARE * math.sqrt(variance * cells):
         groups[groups == group] = group - 1
     return groups
 
@@ -123,21 +156,9 @@ def _rare(counts: npt.NDArray[np.float64], variance: npt.NDArray[np.float64]) ->
     return np.where(rare, groups.max() + 1, groups).astype(np.int64)
 
 
-def _shares(measured: Measured, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """How the cells of a group share its rows: their noisy counts, drawn towards equality as far as noise explains them.
-
-    References: James and Stein 1961 (the positive part of the shrinkage).
-    """
-    shares = np.ones(len(groups))
-    for group in range(int(groups.max()) + 1):
-        members = np.flatnonzero(groups == group)
-        if len(members) == 1:
-            continue
-        counts, noise = measured.counts[members], float(measured.variance[members].mean())
-        mean = counts.mean()
-        away = counts - mean
-        spread = float(away @ away)
-        kept = max(0.0, 1.0 - (len(members) - 1) * noise / spread) if spread > 0 else 0.0
-        drawn = np.maximum(mean + kept * away, 0.0)
-        shares[members] = drawn / drawn.sum() if drawn.sum() > 0 else 1.0 / len(members)
-    return shares
+def _shares(heights: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """How the cells of a group share its rows: as their heights, negative ones as none; equally if nothing is known."""
+    positive = np.maximum(heights, 0.0)
+    sums = np.bincount(groups, weights=positive)[groups]
+    sizes = np.bincount(groups)[groups]
+    return np.where(sums > 0, positive / np.where(sums > 0, sums, 1.0), 1.0 / sizes)

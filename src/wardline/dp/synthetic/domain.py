@@ -71,13 +71,13 @@ class Attribute:
             DataError: for a value that has no cell.
         """
         pa, pc = need("pyarrow", extra="data"), need("pyarrow.compute", extra="data")
+        cells: npt.NDArray[np.int64]
         if self.edges is None:
             labels = pa.array(self.labels, pa.string())
-            cells = pc.fill_null(pc.index_in(values.cast(pa.string()), value_set=labels), -1).to_numpy()
-            cells = cells.astype(np.int64)
+            found = pc.index_in(values.cast(pa.string()), value_set=labels)
+            cells = pc.fill_null(found, -1).to_numpy().astype(np.int64)
         else:
-            numbers = pc.fill_null(values, self.edges[0].item()) if self.edges.dtype.kind == "f" else values
-            plain = pc.fill_null(pc.cast(numbers, pa.float64()), float(self.edges[0])).to_numpy()
+            plain = pc.fill_null(pc.cast(values, pa.float64()), np.nan).to_numpy()
             inside = (plain >= float(self.column.low or 0)) & (plain <= float(self.column.high or 0))
             cells = np.where(inside, np.searchsorted(self.edges[1:-1], plain, side="right"), -1)
         absent = pc.is_null(values).to_numpy()
@@ -85,7 +85,7 @@ class Attribute:
         outside = int(np.count_nonzero(cells < 0))
         if outside:
             raise DataError(
-                f"column {self.name!r}: {outside:,} of {len(cells):,} rows hold a value that the contract does not allow",
+                f"column {self.name!r}: {outside:,} of {len(cells):,} rows hold what the contract does not allow",
                 hint="call enforce first",
             )
         return cells

@@ -17,7 +17,7 @@ from wardline.dp.synthetic._marginals import given, marginal
 from wardline.dp.synthetic._tree import Clique
 from wardline.dp.synthetic.coarsen import Coarsening
 from wardline.dp.synthetic.domain import Domain
-from wardline.dp.synthetic.fit import Fit, Measured
+from wardline.dp.synthetic.fitting import Fit, Measured
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,17 +130,15 @@ def _draw(
     before, after = math.prod(shape[: len(separator)]), math.prod(shape[len(separator) :])
     chances = np.transpose(table, order).reshape(before, after)
     base = np.zeros(rows, dtype=np.int64)
-    for column, size in zip(known, shape, strict=False):
-        assert column is not None
-        base = base * size + column
+    for given_cells, size in zip(known, shape, strict=False):
+        assert given_cells is not None
+        base = base * size + given_cells
     value = _stratified(chances, base, random=random)
     for column, size in zip(reversed(fresh), reversed(shape), strict=False):
-        value, drawn[column] = np.divmod(value, size)
+        drawn[column], value = value % size, value // size
 
 
-def _stratified(
-    chances: Array, base: npt.NDArray[np.int64], *, random: SecureRandom
-) -> npt.NDArray[np.int64]:
+def _stratified(chances: Array, base: npt.NDArray[np.int64], *, random: SecureRandom) -> npt.NDArray[np.int64]:
     """One value for each row from the line of chances that its base names, by systematic sampling within a base."""
     rows = len(base)
     order = np.lexsort((random.uint64(rows), base))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wardline.core import IntegrityError
+from wardline.dp.training._layers import parts_by_name
 from wardline.models import Network, pack_tensors, unpack_tensors
 
 _SCHEMA = "wardline.checkpoint/1"
+_PIECE = 1 << 14
 
 
 class State:
@@ -29,28 +32,43 @@ class State:
         self.parameters = torch.cat([value.detach().flatten() for value in network.parameters()])
         self.momentum = torch.zeros_like(self.parameters)
         self.average = torch.zeros_like(self.parameters)
+        self._flat = [one.numpy() for one in (self.parameters, self.momentum, self.average)]
         for parameter, part in zip(network.parameters(), self.named(self.parameters).values(), strict=True):
             parameter.data = part
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Parts of a vector by the names of the parameters that they belong to; they share its memory."""
-        parts = flat.split([shape.numel() for shape in self._shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        return parts_by_name(flat, self._shapes)
 
-    def descend(self, gradient: Tensor, *, learning_rate: float, momentum: float, averaged_from: int) -> None:
+    def descend(
+        self, noisy_sum: Tensor, *, scale: float, learning_rate: float, momentum: float, averaged_from: int
+    ) -> None:
         """One step of gradient descent.
 
         Args:
-            gradient: what to follow, already private.
-            learning_rate: how far.
+            noisy_sum: the sum of gradients, already private. It is used up.
+            scale: what makes a mean of it.
+            learning_rate: how far to go.
             momentum: share of the last direction that is kept.
             averaged_from: the steps after this one enter the average.
         """
         self.step += 1
-        velocity = self.momentum.mul_(momentum).add_(gradient)
-        self.parameters.sub_(velocity, alpha=learning_rate)
-        if self.step > averaged_from:
-            self.average.lerp_(self.parameters, 1.0 / (self.step - averaged_from))
+        weight = 1.0 / (self.step - averaged_from) if self.step > averaged_from else 0.0
+        flat = [noisy_sum.numpy(), *self._flat]
+        # In NumPy, whose calls cost less than torch's, and in pieces that stay near the processor from one line to the
+        # next. Divergence is looked for, and told, where checkpoints are made.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(flat[0]), _PIECE):
+                change, parameters, velocity, average = (one[start : start + _PIECE] for one in flat)
+                change *= scale
+                velocity *= momentum
+                velocity += change
+                np.multiply(velocity, learning_rate, out=change)
+                parameters -= change
+                if weight:
+                    np.subtract(parameters, average, out=change)
+                    change *= weight
+                    average += change
 
     def finite(self) -> bool:
         """Whether every parameter still is a number."""

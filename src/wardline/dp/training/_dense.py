@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wardline.dp.training._layers import LARGEST, Met, Rows, Squares
+from wardline.dp.training._layers import LARGEST, Met, Rows, Squares, squares
 from wardline.models import Network
 
 
@@ -34,7 +34,7 @@ class Dense:
         self.beside = layers.pop().weight.detach() if network.architecture.linear_inputs else None
         self.weights = [layer.weight.detach() for layer in layers]
         self.turned = [weight.t() for weight in self.weights]
-        self.biases = [layer.bias.detach() for layer in layers]
+        self.biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         self._rows_at_once = rows_at_once
         self._passes: dict[int, DensePass] = {}
         self._memory: _Memory | None = None
@@ -42,7 +42,7 @@ class Dense:
     def rows(self, x: Float[np.ndarray, "rows columns"], y: Int[np.ndarray, " rows"]) -> Rows:
         """The rows, looked at once."""
         parts = [x] if self.beside is None else [x[:, : self.inputs], x[:, self.inputs :]]
-        outer = np.stack([np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in parts])
+        outer = np.stack([squares(torch.from_numpy(part)) for part in parts])
         outer[0] += 1.0
         return Rows(x, y, outer, bool(outer.max(initial=0.0) <= LARGEST))
 

@@ -9,7 +9,7 @@ gradient, are enough ("book-keeping").
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +63,7 @@ class Met:
 
     def squares(self) -> Squares | None:
         """Squared norm of every unit's gradient by weight and bias, or None if the inputs are too large to tell."""
+        weight: Squares
         if self.a.ndim == 2:
             inputs = squares(self.a)
             if not (self.bounded or inputs.max() <= LARGEST):
@@ -94,7 +95,7 @@ class Met:
 
 def squares(value: Tensor) -> Squares:
     """Squared norm over all axes but the first: added up in the precision of the numbers, told in 64 bits."""
-    norms = torch.linalg.vector_norm(value.flatten(1), dim=1).numpy().astype(np.float64)
+    norms: Squares = torch.linalg.vector_norm(value.flatten(1), dim=1).numpy().astype(np.float64)
     norms *= norms
     return norms
 
@@ -226,3 +227,14 @@ def together(met: list[Met], starts: npt.NDArray[np.int64]) -> list[Met]:
         return filled.transpose(1, 2).flatten(2)
 
     return [Met(gather(one.a), gather(one.d), one.has_bias, one.bounded) for one in met]
+
+
+def parts_by_name(flat: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Parts of a vector that holds tensors of these shapes one after the other; they share its memory."""
+    parts = {}
+    start = 0
+    for name, shape in shapes.items():
+        stop = start + shape.numel()
+        parts[name] = flat[start:stop].view(shape)
+        start = stop
+    return parts

@@ -59,11 +59,7 @@ class DpSgdConfig:
         at_least("steps", self.steps, 1)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, not {self.momentum}")
-        if self.unit not in ("row", "person"):
-            raise ValueError("unit must be row or person")
-        at_least("max_rows_per_unit", self.max_rows_per_unit, 1)
-        if self.unit == "row" and self.max_rows_per_unit != 1:
-            raise ValueError("max_rows_per_unit must be 1 if the privacy unit is a row")
+        check_unit(self.unit, self.max_rows_per_unit)
 
 
 def check_learning_rate(value: float) -> None:
@@ -74,3 +70,16 @@ def check_learning_rate(value: float) -> None:
     """
     if positive("learning_rate", value) > LARGEST_LEARNING_RATE:
         raise ValueError(f"learning_rate must be at most {LARGEST_LEARNING_RATE:g}, not {value}")
+
+
+def check_unit(unit: Unit, max_rows_per_unit: int) -> None:
+    """Refuse a privacy unit that there is not, or rows that do not go with it.
+
+    Raises:
+        ValueError: if one of them is out of range.
+    """
+    if unit not in ("row", "person"):
+        raise ValueError("unit must be row or person")
+    at_least("max_rows_per_unit", max_rows_per_unit, 1)
+    if unit == "row" and max_rows_per_unit != 1:
+        raise ValueError("max_rows_per_unit must be 1 if the privacy unit is a row")

@@ -21,7 +21,17 @@ from torch import Tensor
 
 from wardline.core.checks import at_least
 from wardline.dp.training._dense import Dense
-from wardline.dp.training._layers import LARGEST, Convolutional, Mets, Passed, Rows, Squares, together
+from wardline.dp.training._layers import (
+    LARGEST,
+    Convolutional,
+    Met,
+    Mets,
+    Passed,
+    Rows,
+    Squares,
+    parts_by_name,
+    together,
+)
 from wardline.models import Cnn, Network
 
 ROWS_AT_ONCE = 1024
@@ -30,7 +40,7 @@ ROWS_AT_ONCE = 1024
 Within a piece, 32-bit networks add up in 32 bits: `wardline.dp.training.noise` has a margin for that.
 """
 
-_NUMBERS_AT_ONCE = 1 << 20  # of written-out gradients per layer: small enough to stay in a processor's cache
+_NUMBERS_AT_ONCE = 1 << 19  # of written-out gradients per layer: small enough to stay in a processor's cache
 _GUARD = 1e-6
 # Divided by (norm + guard) as Opacus does, so that a norm of zero needs no case of its own and rounding in the
 # factor cannot lift a clipped gradient above clip_norm.
@@ -72,8 +82,7 @@ class ClippedSum:
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Parts of a flat vector, by the names of the parameters that they belong to; they share its memory."""
-        parts = flat.split([shape.numel() for shape in self._shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        return parts_by_name(flat, self._shapes)
 
     def __call__(
         self,
@@ -105,8 +114,7 @@ class ClippedSum:
         found = [np.zeros(0)]
         for part, starts in self._pieces(units, len(rows.y)):
             met = self._passes.run(rows, part).met()
-            squares = Mets([one.double() for one in (met if starts is None else together(met, starts))]).squares()
-            found.append(np.sqrt(squares))
+            found.append(_norms_in_64_bits(met if starts is None else together(met, starts))[1])
         return np.concatenate(found)
 
     def _pieces(
@@ -126,9 +134,7 @@ class ClippedSum:
         written = [part.numel() for part in self._parts if part.ndim > 1 and (places > 1 or part.ndim == 4)]
         return max(1, min(self._at_once // places, *(_NUMBERS_AT_ONCE // numel for numel in written), self._at_once))
 
-    def _piece(
-        self, rows: Rows, chosen: npt.NDArray[np.int64] | slice, starts: npt.NDArray[np.int64] | None
-    ) -> Tensor:
+    def _piece(self, rows: Rows, chosen: npt.NDArray[np.int64] | slice, starts: npt.NDArray[np.int64] | None) -> Tensor:
         passed: Passed = self._passes.run(rows, chosen)
         if starts is not None:
             passed = Mets(together(passed.met(), starts))
@@ -142,8 +148,7 @@ class ClippedSum:
 
     def _piece_in_64_bits(self, passed: Passed) -> Tensor:
         """For numbers of any size, or that are no numbers."""
-        met = [one.double() for one in passed.met()]
-        norms = np.sqrt(Mets(met).squares())
+        met, norms = _norms_in_64_bits(passed.met())
         # A comparison with NaN is false, so a unit whose norm is not a number is kept out too. Its numbers
         # themselves have to go, since 0 * inf is NaN and would destroy the sum for everybody.
         finite = norms < math.inf
@@ -211,6 +216,13 @@ def unsafe_gradient_norms(
     clipped = ClippedSum(network, clip_norm=1.0)
     rows = clipped.prepare(x.detach().numpy(), y.numpy())
     return torch.from_numpy(clipped.unsafe_norms(rows, units=None if units is None else units.numpy()))
+
+
+def _norms_in_64_bits(met: list[Met]) -> tuple[list[Met], Squares]:
+    met = [one.double() for one in met]
+    squares = Mets(met).squares()
+    assert squares is not None  # in 64 bits no number is too large
+    return met, np.sqrt(squares)
 
 
 def _bounds(units: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from wardline.core import Claim, DataError, NoProgress, Progress, SecureRandom, Seeds, UsageError, digest_value
+from wardline.core import Claim, NoProgress, Progress, SecureRandom, Seeds, UsageError, digest_value
 from wardline.data import Examples
 from wardline.dp.accounting import epsilon_spent
 from wardline.dp.training._checkpoint import State
-from wardline.dp.training._fit import check_fit
+from wardline.dp.training._fit import units_of
 from wardline.dp.training.config import DpSgdConfig
 from wardline.dp.training.gradients import ROWS_AT_ONCE, ClippedSum
 from wardline.dp.training.noise import noisy_sum
@@ -92,7 +92,7 @@ def train_dp(
     """
     if not isinstance(random, SecureRandom):
         raise TypeError("private training takes its randomness from SecureRandom only")
-    units = _units(architecture, examples, config)
+    units = units_of(architecture, examples, config.max_rows_per_unit)
     network = build(architecture, generator=torch_generator(seeds, "dp.init"))
     state = State(network)
     look = _Look(network, examples, units, config=config, random=random, rows_at_once=rows_at_once)
@@ -102,11 +102,15 @@ def train_dp(
         state.read(saved, run=run, steps=config.steps)
     every = math.ceil(config.steps / _CHECKPOINTS)
     averaged_from = math.floor(config.steps * (1 - AVERAGED_SHARE))
+    # Divided by the expected number of units. The number that was sampled is private, and an empty sample, which
+    # happens, must not be told from a full one: it gets its noise and its step like any other.
+    expected = config.sample_rate * len(units)
     progress.start("training with differential privacy", config.steps)
     progress.advance(state.step)
     while state.step < config.steps:
         state.descend(
             look(),
+            scale=1.0 / expected,
             learning_rate=config.learning_rate,
             momentum=config.momentum,
             averaged_from=averaged_from,
@@ -197,17 +201,6 @@ def training_claim(config: DpSgdConfig, *, n_units: int) -> Claim:
     )
 
 
-def _units(architecture: Architecture, examples: Examples, config: DpSgdConfig) -> UnitRows:
-    check_fit(architecture, examples)
-    units = UnitRows(examples.unit)
-    if units.most > config.max_rows_per_unit:
-        raise DataError(
-            f"a privacy unit has more than {config.max_rows_per_unit} rows",
-            hint="bound every person's contribution first, or raise max_rows",
-        )
-    return units
-
-
 def _run_digest(architecture: Architecture, examples: Examples, config: DpSgdConfig) -> str:
     """Stands for all that must not change between a checkpoint and going on from it.
 
@@ -244,16 +237,12 @@ class _Look:
         self._sampler = PoissonSampler(len(units), sample_rate=config.sample_rate, random=random)
         self._config = config
         self._random = random
-        # Divided by the expected number of units. The number that was sampled is private, and an empty sample,
-        # which happens, must not be told from a full one: it gets its noise and its step like any other.
-        self._expected = config.sample_rate * len(units)
 
     def __call__(self) -> Tensor:
         config = self._config
         chosen, position = self._units.rows(self._sampler.draw())
         total = self._clipped(self._rows, chosen=chosen, units=position if config.unit == "person" else None)
         # All parameters in one vector: what a step costs beside its arithmetic is the number of calls.
-        noisy = noisy_sum(
+        return noisy_sum(
             {"": total}, noise_multiplier=config.noise_multiplier, clip_norm=config.clip_norm, random=self._random
-        )
-        return noisy[""].div_(self._expected)
+        )[""]

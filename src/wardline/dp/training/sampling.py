@@ -10,7 +10,6 @@ from jaxtyping import Int64
 
 from wardline.core import SecureRandom
 
-
 _AT_ONCE = 1 << 14  # coins that show heads, in a block of steps
 _LONGEST_BLOCK = 256  # steps
 
@@ -128,4 +127,4 @@ def poisson_sample(n_units: int, *, sample_rate: float, random: SecureRandom) ->
 
     Arguments, errors and guarantee are those of `PoissonSampler`, which is cheaper where there are many steps.
     """
-    return PoissonSampler(n_units, sample_rate=sample_rate, random=random)._samples(1)[0]  # noqa: SLF001
+    return PoissonSampler(n_units, sample_rate=sample_rate, random=random)._samples(1)[0]

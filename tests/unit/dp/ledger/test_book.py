@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from wardline.core import BudgetError, IntegrityError, UsageError, WorkspaceError, digest_value
-from wardline.dp.accounting import PoissonGaussian, compose, event_to_json
+from wardline.dp.accounting import PoissonGaussian, PureDp, compose, event_to_json
 from wardline.dp.ledger import Ledger, Limit, PlannedRelease, Spent, dataset_key
 
 EVENT = PoissonGaussian(sample_rate=0.05, noise_multiplier=1.2, steps=200)
 LIMIT = Limit(epsilon=4.0, delta=1e-5)  # one EVENT spends about 3.2
+FIXED = Limit(epsilon=4.0, delta=1e-5, adaptive=False)
 RESULT, OTHER = digest_value("result"), digest_value("other")
 
 
@@ -75,17 +76,30 @@ def test_another_release_under_the_same_id_is_refused(ledger: Ledger, changes: d
     assert ledger.head() == before
 
 
-def test_what_would_exceed_the_limit_is_refused_and_nothing_written(ledger: Ledger) -> None:
-    ledger.charge(release(), limit=LIMIT)
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_what_would_exceed_the_limit_is_refused_and_nothing_written(ledger: Ledger, adaptive: bool) -> None:
+    limit = dataclasses.replace(LIMIT, adaptive=adaptive)
+    ledger.charge(release(), limit=limit)
     before = ledger.head()
     with pytest.raises(
         BudgetError, match=r"with 1 earlier releases.* epsilon 4\.\d+ at delta 1e-05.*limit of 4"
     ) as caught:
-        ledger.charge(release("r2"), limit=LIMIT)
+        ledger.charge(release("r2"), limit=limit)
     assert caught.value.hint
     assert ledger.head() == before
-    assert ledger.charge(release("r2"), limit=Limit(epsilon=5.0, delta=1e-5)).fresh, "a limit is raised knowingly"
-    assert ledger.charge(release("r3", dataset="d2"), limit=LIMIT).fresh, "each data set has its own"
+    wider = dataclasses.replace(limit, epsilon=6.0)
+    assert ledger.charge(release("r2"), limit=wider).fresh, "a limit is raised knowingly"
+    assert ledger.charge(release("r3", dataset="d2"), limit=limit).fresh, "each data set has its own"
+
+
+def test_a_release_that_only_a_fixed_plan_would_allow_is_refused_and_told_so(ledger: Ledger) -> None:
+    """Two releases cost 4.8 if both were fixed beforehand; the filter, which lets people choose, needs 5.8."""
+    limit = Limit(epsilon=5.0, delta=1e-5)
+    ledger.charge(release(), limit=limit)
+    with pytest.raises(BudgetError, match=r"filter to epsilon 5\.8\d* .*fixed before .*would be 4\.[78]\d*") as caught:
+        ledger.charge(release("r2"), limit=limit)
+    assert "adaptive=False" in caught.value.hint
+    assert ledger.charge(release("r2"), limit=dataclasses.replace(limit, adaptive=False)).fresh
 
 
 def test_the_first_release_can_exceed_the_limit_too(ledger: Ledger) -> None:
@@ -207,7 +221,7 @@ def test_entries_tell_what_was_released_and_under_which_limit(ledger: Ledger) ->
     ledger.charge(release("r2", dataset="d2"), limit=None)
     (entry,) = ledger.entries("d1")
     assert entry.body["release"]["events"] == [event_to_json(EVENT)]
-    assert entry.body["limit"] == {"epsilon": 4.0, "delta": 1e-5}
+    assert entry.body["limit"] == {"epsilon": 4.0, "delta": 1e-5, "adaptive": True}
     assert [one.seq for one in ledger.entries()] == [1, 2, 3]
     assert ledger.entries("d3") == ()
 
@@ -251,7 +265,11 @@ def test_a_ledger_that_vanishes_is_missed_not_replaced(ledger: Ledger) -> None:
 
 def test_a_ledger_that_is_swapped_is_noticed(ledger: Ledger, tmp_path: Path) -> None:
     ledger.charge(release(), limit=LIMIT)
-    Ledger(tmp_path / "other.sqlite").path.replace(ledger.path)
+    other = Ledger(tmp_path / "other.sqlite")
+    other.close()
+    other.path.replace(ledger.path)
+    for left_over in ("-wal", "-shm"):
+        ledger.path.with_name(ledger.path.name + left_over).unlink()
     for use in (lambda: ledger.charge(release("r2"), limit=None), ledger.head, lambda: ledger.spent("d1", delta=1e-5)):
         with pytest.raises(IntegrityError, match="another ledger"):
             use()
@@ -286,9 +304,9 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(ledger: Ledger) -> None:
     db = sqlite3.connect(ledger.path)
-    db.execute("PRAGMA user_version = 2")
+    db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(IntegrityError, match="version 1"):
+    with pytest.raises(IntegrityError, match="version 2"):
         Ledger(ledger.path)
 
 
@@ -309,8 +327,8 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk can be mounted only by root")
+    ledger = Ledger(disk / "ledger.sqlite")
     try:
-        ledger = Ledger(disk / "ledger.sqlite")
         ledger.charge(release(), limit=LIMIT)
         before = ledger.head()
         filler = disk / "filler"
@@ -325,6 +343,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
         assert ledger.charge(release("after"), limit=None).fresh
         ledger.verify()
     finally:
+        ledger.close()
         subprocess.run(["umount", str(disk)], check=True)
 
 
@@ -405,7 +424,7 @@ def test_many_who_make_it_at_the_same_moment_make_one(tmp_path: Path) -> None:
 
 def test_a_limit_holds_when_two_ask_at_the_same_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second arrives while the first composes: the first has to look again, and is refused."""
-    from wardline.dp.ledger import book as module
+    from wardline.dp.ledger import _account as module
 
     asked = []
 
@@ -415,11 +434,32 @@ def test_a_limit_holds_when_two_ask_at_the_same_moment(ledger: Ledger, monkeypat
             Ledger(ledger.path).charge(release("quicker"), limit=None)
         return compose(events, delta=delta)
 
-    monkeypatch.setattr(module, "compose", compose_while_another_charges)
+    monkeypatch.setattr(module, "compose_coarsely", compose_while_another_charges)
     with pytest.raises(BudgetError, match="with 1 earlier"):
-        ledger.charge(release("slower"), limit=LIMIT)
+        ledger.charge(release("slower"), limit=dataclasses.replace(FIXED, epsilon=3.5))
     assert asked == [1, 2]
     assert [entry.release_id for entry in ledger.entries("d1")] == ["quicker"]
+
+
+def test_whoever_is_outrun_again_and_again_makes_the_others_wait(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wardline.dp.ledger import _account as module
+
+    events = (PureDp(epsilon=0.2),)
+    asked = []
+
+    def compose_while_another_charges(events: list[PoissonGaussian], *, delta: float) -> float:
+        asked.append(len(events))
+        if len(asked) <= 3:
+            Ledger(ledger.path).charge(release(f"quicker-{len(asked)}", events=(PureDp(epsilon=0.2),)), limit=None)
+        return compose(events, delta=delta)
+
+    monkeypatch.setattr(module, "compose_coarsely", compose_while_another_charges)
+    monkeypatch.setattr(module._Sums, "epsilon", lambda self, more, *, delta: 1e9)  # nothing is clear at once
+    assert ledger.charge(release("slower", events=events), limit=FIXED).fresh
+    assert asked == [1, 2, 3, 4]
+    assert [entry.release_id for entry in ledger.entries("d1")] == ["quicker-1", "quicker-2", "quicker-3", "slower"]
 
 
 class _LedgerMachine(RuleBasedStateMachine):

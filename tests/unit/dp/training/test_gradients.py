@@ -97,9 +97,7 @@ def test_large_batches_go_through_in_pieces_to_the_same_sum(architecture, dtype,
         seen.clear()
         for rows_at_once, sizes in ((5, [5, 5, 2] if units is None else [3, 1, 2, 1, 4, 1]), (1, None)):
             pieces = clipped_gradient_sum(network, x, y, clip_norm=0.3, units=units, rows_at_once=rows_at_once)
-            torch.testing.assert_close(
-                pieces, whole, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14
-            )
+            torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14)
             # A unit's rows stay together whatever the limit; more units go at once if it leaves room for the largest.
             assert seen == (sizes or ([1] * 12 if units is None else [3, 1, 2, 1, 4, 1]))
             seen.clear()
@@ -128,7 +126,7 @@ def test_adding_up_in_32_bits_stays_within_the_margin_of_the_noise(architecture)
     # The control: added up row after row in 32 bits, a unit that leaves moves the sum by more than the margin allows.
     alone = np.concatenate([value.ravel().numpy() for value in sums[0].values()]) / rows
     alone = alone[np.abs(alone).argsort()[-100:]]
-    single = (alone * (1 + 1e-3 * Seeds(2).numpy("jitter").normal(size=(8 * rows, len(alone))))).astype(np.float32)
+    single = (alone * (1 + 1e-3 * Seeds(2).numpy("jitter").normal(size=(32 * rows, 1)))).astype(np.float32)
     naive = [np.cumsum(single[first:], axis=0, dtype=np.float32)[-1].astype(float) for first in range(9)]
     moved = [np.linalg.norm(one - other) / np.linalg.norm(single[0]) for one, other in itertools.pairwise(naive)]
     assert max(abs(one - 1) for one in moved) > ROUNDING_MARGIN

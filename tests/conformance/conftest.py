@@ -1,0 +1,8 @@
+"""The mechanisms under test lie beside the tests, which pytest imports without putting their folder on the path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
