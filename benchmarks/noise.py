@@ -106,7 +106,7 @@ def choices() -> None:
 
 
 def box_muller(count: int, random: SecureRandom) -> np.ndarray:
-    """Two draws each, added, as before version 0.3."""
+    """Two draws each, added: how `SecureRandom.gaussian` was made before."""
     pairs = (count + 1) // 2
     total = np.zeros(2 * pairs)
     for _ in range(2):

@@ -115,14 +115,14 @@ def test_a_sensitivity_that_forgets_a_group_is_caught(monkeypatch: pytest.Monkey
 
 
 def test_bounding_by_the_place_of_a_row_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeping the first rows of the table, rather than of each person, lets one person push out another."""
-    rows: Rows = [(person, group, 7.0) for person, group in enumerate(GROUPS) for _ in range(3)]
+    """Rows that are numbered through the table, rather than from each person's first: one person moves all others."""
+    rows: Rows = [(person, group, 7.0) for person in range(8) for group in GROUPS]
     bound = Bound(rows=1)
     assert failures([rows], bound) == {}
 
-    def of_the_table(function, partition, order=()):
-        return sound(function, [], order)
+    def through_the_table(function, partition, order=()):
+        return sound(function, [] if order else partition, order)
 
     sound = bounding._over
-    monkeypatch.setattr(bounding, "_over", of_the_table)
+    monkeypatch.setattr(bounding, "_over", through_the_table)
     assert failures([rows], bound) != {}

@@ -22,7 +22,7 @@ from wardline.dp.queries import Bound, Count, Key, Mean, Persons, Query, Sum, Ta
 from wardline.dp.releases import noise, release
 
 TRIALS = 20_000
-OTHERS = 6
+OTHERS = {False: 6, True: 40}  # groups that are found in the data must be larger, or hardly any would be shown
 CONFIDENCE = 1 - 1e-6
 AGGREGATES = {
     "count": (Count(),),
@@ -33,11 +33,11 @@ AGGREGATES = {
 }
 
 
-def table(trials: int, *, there: bool, rows: int) -> pa.Table:
-    """In each group six people with one row, and the person in question, with as many as are to be told apart."""
-    groups = np.repeat(np.arange(trials), OTHERS)
-    people = np.arange(trials * OTHERS)
-    values = np.tile([-3.0, 0.0, 1.0, 1.0, 2.0, 7.0], trials)
+def table(trials: int, *, there: bool, others: int, rows: int) -> pa.Table:
+    """In each group some people with one row, and the person in question, with as many as are to be told apart."""
+    groups = np.repeat(np.arange(trials), others)
+    people = np.arange(trials * others)
+    values = np.resize([-3.0, 0.0, 1.0, 1.0, 2.0, 7.0], trials * others)
     if there:
         groups = np.concatenate([groups, np.repeat(np.arange(trials), rows)])
         people = np.concatenate([people, np.repeat(-1 - np.arange(trials), rows)])
@@ -48,7 +48,7 @@ def table(trials: int, *, there: bool, rows: int) -> pa.Table:
 def run(name: str, *, there: bool, delta: float, found: bool):
     def outputs(trials: int):
         query = Query(
-            table=Table(table(trials, there=there, rows=4)),
+            table=Table(table(trials, there=there, others=OTHERS[found], rows=4)),
             unit="person",
             bound=Bound(rows=2) if name != "persons" else Bound(groups=1, rows_per_group=2),
             by=(Key("group", None if found else tuple(range(trials))),),
@@ -78,8 +78,8 @@ def test_no_audit_exceeds_the_claim(name: str, found: bool) -> None:
     measured = audit(name, delta=1e-3 if found else 0.0, found=found)
     assert measured.value is not None
     assert measured.value <= 1.0, measured
-    if name == "count" and not found:
-        assert measured.value > 0.7, "the audit sees most of what there is"
+    if name != "several":
+        assert measured.value > 0.15, "the audit sees something of what there is"
 
 
 def test_low_bits_of_published_figures_tell_nothing_more() -> None:

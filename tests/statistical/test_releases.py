@@ -7,6 +7,7 @@ by a tenth (or whose interval ignores what it must not), which it has to notice.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from wardline.attacks.mechanism_audit import audit_mechanism
 from wardline.core import SecureRandom
 from wardline.dp.mechanisms import geometric_partitions
 from wardline.dp.queries import Aggregate, Bound, Count, Key, Mean, Persons, Quantiles, Query, Sum, Table, Variance, collect
@@ -74,15 +76,18 @@ def intervals_of(label: str, narrow: pa.Table, wide: pa.Table) -> pa.Table:
     return pa.table({label: value, f"{label}_low": value - half, f"{label}_high": value + half})
 
 
-@pytest.mark.parametrize("delta", [0.0, 1e-6])
-def test_counts_and_sums_are_unbiased_and_as_noisy_as_they_say(rows: pa.Table, delta: float) -> None:
-    """A sum of 3,000 errors and of their squares; noise wrong by a tenth changes the latter by a fifth: > 6 deviations."""
+@pytest.mark.parametrize(("sums", "delta", "kind"), [(2, 0.0, "laplace"), (2, 1e-6, "laplace"), (40, 1e-6, "gaussian")])
+def test_counts_and_sums_are_unbiased_and_as_noisy_as_they_say(
+    rows: pa.Table, sums: int, delta: float, kind: str
+) -> None:
+    """Means of at least 6,000 errors and of their squares; noise wrong by a tenth changes the latter by a fifth."""
     # Sums of values of either sign, so that nothing is clipped and each is measured by itself.
-    query = asked(rows, *(Sum("x", lower=-1 - i, upper=20, label=f"s{i}") for i in range(2)))
+    query = asked(rows, *(Sum("x", lower=-1 - i, upper=20, label=f"s{i}") for i in range(sums)))
     plan = plan_release(query, epsilon=0.1, delta=delta)
+    assert plan.kind == kind
     found, wrong = released(plan), released(weakened(plan))
     errors, noisier = [], []
-    for i in range(2):
+    for i in range(sums):
         exact = np.clip(truth(rows), -1 - i, 20).sum(axis=1)
         noise = found.column(f"s{i}_noise").to_numpy()
         errors.append((found.column(f"s{i}").to_numpy() - exact) / noise)
@@ -216,3 +221,33 @@ def test_persons_with_several_rows_are_counted_with_the_noise_that_they_need() -
         assert covered(found, label, exact) >= least_covered(2000, 0.95)
 
 
+
+
+def test_an_audit_finds_no_more_than_epsilon_and_finds_noise_for_half_of_it() -> None:
+    """A whole release, 40,000 times: each group is one, on a table with a person and on the one without."""
+    trials = 40_000
+    full = pa.table({"g": np.repeat(np.arange(trials), 3), "x": np.tile([20.0, 1.0, 20.0], trials)})
+    lacking = pa.table({"g": np.repeat(np.arange(trials), 2), "x": np.tile([20.0, 1.0], trials)})
+
+    def run(table: pa.Table, epsilon: float) -> Callable[[int], npt.NDArray[np.float64]]:
+        keys = (Key("g", range(trials)),)
+        aggregates = (Count(), Sum("x", lower=-10, upper=20, label="total"))
+        plan = plan_release(Query(table=Table(table), unit=None, by=keys, aggregates=aggregates), epsilon=epsilon)
+
+        def outputs(count: int) -> npt.NDArray[np.float64]:
+            found = released(plan)
+            return np.stack([found.column(name).to_numpy()[:count].astype(float) for name in ("count", "total")], axis=1)
+
+        return outputs
+
+    found = audit_mechanism(
+        run(full, 2.0),
+        run(lacking, 2.0),
+        claim=(2.0, 0.0),
+        trials=trials,
+        confidence=1 - FALSE_ALARM,
+        broken=(run(full, 4.0), run(lacking, 4.0)),
+    )
+    assert found.value is not None and found.value <= 2.0
+    assert found.value > 1.0  # the audit has teeth: it proves more than half of what is promised
+    assert found.control is not None and found.control.passed and found.control.value > 2.0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wardline.attacks.control import memorise
     from wardline.attacks.intervals import auc_interval, clopper_pearson
     from wardline.attacks.mechanism_audit import audit_mechanism
+    from wardline.attacks.mechanism_conformance import Check, Conformance, Subject, conformance
     from wardline.attacks.membership_inference import MembershipSettings, Model, membership
     from wardline.attacks.one_run import (
         Guesses,
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditDesign",
+    "Check",
+    "Conformance",
     "Guesses",
     "MembershipSettings",
     "Model",
     "ReferenceRecipe",
     "Roc",
     "Stack",
+    "Subject",
     "TprAtFpr",
     "auc_interval",
     "audit_mechanism",
@@ -44,6 +48,7 @@ __all__ = [
     "balanced_design",
     "canaries_needed",
     "clopper_pearson",
+    "conformance",
     "epsilon_lower_bound",
     "largest_bound",
     "lira_scores",
@@ -71,6 +76,7 @@ __getattr__ = lazy(
             "clopper_pearson",
         ),
         "mechanism_audit": ("audit_mechanism",),
+        "mechanism_conformance": ("Check", "Conformance", "Subject", "conformance"),
         "membership_inference": (
             "MembershipSettings",
             "Model",

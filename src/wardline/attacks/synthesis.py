@@ -113,17 +113,18 @@ def audit_synthesis(
 ) -> tuple[Measurement, Measurement]:
     """Attack a synthesiser with shadow runs on two neighbouring tables.
 
-    From each synthetic table the attacker takes figures: how many rows there are, how many agree with the target in all
-    columns or in all but one, how near the nearest comes, and how often the target's pairs of values occur compared with
-    the real rows that the attacker knows. One who sees the model as well takes the logarithm of the likelihood ratio of
-    its noisy counts, which for fixed choices is the best there is.
+    From each synthetic table the attacker takes figures: how many rows there are, how many agree with the target in
+    all columns or in all but one, how near the nearest comes, and how often the target's pairs of values occur compared
+    with the real rows that the attacker knows. One who sees the model as well takes the logarithm of the likelihood
+    ratio of its noisy counts, which for fixed choices is the best there is.
 
     Args:
         make: the synthesiser, protected as claimed.
         neighbours: the two tables.
         claim: what it promises; the bound bears on it.
         trials: runs on each table, at least 400.
-        broken: the positive control: a synthesiser that does not keep the claim, such as `bootstrap`.
+        broken: the positive control: a synthesiser that does not keep the claim, such as `bootstrap`. If the attacker
+            sees the model, it has to show one as well.
         sees: what the attacker gets: the synthetic rows, or the noisy marginals behind them too.
         confidence: of the bound and the interval, in (0, 1).
         progress: told about each run.
@@ -142,7 +143,7 @@ def audit_synthesis(
     told = progress or NoProgress()
     told.start("shadow synthesisers", trials * (2 if broken is None else 4))
     shadow = _Shadow(neighbours, sees, told)
-    control = None if broken is None else _Shadow(neighbours, "table", told)
+    control = None if broken is None else _Shadow(neighbours, sees, told)
     bound = audit_mechanism(
         lambda count: shadow.runs(make, count, member=True),
         lambda count: shadow.runs(make, count, member=False),

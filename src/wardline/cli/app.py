@@ -17,10 +17,12 @@ COMMANDS = {
     "explain": "Say what a code means and what to do about it.",
     "init": "Write a commented POLICY to start from; an existing file is never overwritten.",
     "keys": "Make signing keys.",
+    "ledger": "Show what was released about each data set, limit it, check it.",
     "policy": "Check, explain or document a policy.",
     "release": "Release a table under differential privacy, as SPEC describes.",
     "run": "Train, attack, judge and sign what POLICY describes.",
     "sweep": "Find the lowest epsilon at which the model of POLICY reaches a floor.",
+    "synthesize": "Make a synthetic table of the data of POLICY.",
     "verify": "Check an evidence BUNDLE against a public key.",
 }
 """Each command lives in the module of its name; these lines keep `--help` from importing them all."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/PROJECT.")
 @click.option("--data", type=click.Path(path_type=Path), help="A local copy of the data; its digest is checked.")
-@click.option("--ledger", type=click.Path(path_type=Path), help="Budget ledger; by default .wardline/ledger.sqlite.")
+@click.option("--ledger", help="Budget ledger, a file or postgresql://...; by default .wardline/ledger.sqlite.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its noise; train, charge and write nothing.")
 @click.option("--unsafe-unsigned", is_flag=True, help="Write the evidence without a signature, for trying out.")
 @click.option("--quiet", is_flag=True, help="Do not show progress.")
@@ -37,7 +37,7 @@ def command(
     policy: Path,
     out: Path | None,
     data: Path | None,
-    ledger: Path | None,
+    ledger: str | None,
     dry_run: bool,
     unsafe_unsigned: bool,
     quiet: bool,

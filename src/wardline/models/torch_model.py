@@ -47,7 +47,8 @@ class Network(nn.ModuleDict):
         for name, layer in self.layers():
             match layer:
                 case nn.Conv2d():
-                    hidden = functional.max_pool2d(torch.tanh(apply(name, layer, hidden)), 2)
+                    # tanh rises, so it may as well follow the maximum, where there are a quarter as many numbers.
+                    hidden = torch.tanh(functional.max_pool2d(apply(name, layer, hidden), 2))
                 case _ if name == "head":
                     hidden = apply(name, layer, hidden.flatten(1))
                 case _ if name == "wide":

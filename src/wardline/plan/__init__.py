@@ -1,8 +1,19 @@
-"""Room `plan`: a policy, resolved against the facts of its data."""
+"""Room `plan`: a policy, resolved against the facts of its data; or a table release, resolved without any.
 
-from wardline.plan.cost import expected_seconds
-from wardline.plan.plan import AuditStep, DataFacts, MembershipStep, NotAssessed, Plan, Step
-from wardline.plan.resolve import contract_of, resolve
+Names are loaded when first used: a table release does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardline.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from wardline.plan.cost import expected_seconds
+    from wardline.plan.plan import AuditStep, DataFacts, MembershipStep, NotAssessed, Plan, Step
+    from wardline.plan.resolve_policy import contract_of, resolve
+    from wardline.plan.resolve_release import ResolvedRelease, resolve_release
 
 __all__ = [
     "AuditStep",
@@ -10,8 +21,20 @@ __all__ = [
     "MembershipStep",
     "NotAssessed",
     "Plan",
+    "ResolvedRelease",
     "Step",
     "contract_of",
     "expected_seconds",
     "resolve",
+    "resolve_release",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "cost": ("expected_seconds",),
+        "plan": ("AuditStep", "DataFacts", "MembershipStep", "NotAssessed", "Plan", "Step"),
+        "resolve_policy": ("contract_of", "resolve"),
+        "resolve_release": ("ResolvedRelease", "resolve_release"),
+    },
+)

@@ -1,5 +1,32 @@
-"""Room `run`: the stages of a run and the folder they work in. Start reading at `stages.py`."""
+"""Room `run`: the stages of a run and the folder they work in. Start reading at `stages.py`.
 
-from wardline.run.stages import RunOptions, RunOutcome, plan_run, run
+Names are loaded when first used: a table release does not wait for torch.
+"""
 
-__all__ = ["RunOptions", "RunOutcome", "plan_run", "run"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardline.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from wardline.run.stages import RunOptions, RunOutcome, plan_run, run
+    from wardline.run.table_release import TableReleaseOptions, TableReleaseOutcome, release_table
+
+__all__ = [
+    "RunOptions",
+    "RunOutcome",
+    "TableReleaseOptions",
+    "TableReleaseOutcome",
+    "plan_run",
+    "release_table",
+    "run",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "stages": ("RunOptions", "RunOutcome", "plan_run", "run"),
+        "table_release": ("TableReleaseOptions", "TableReleaseOutcome", "release_table"),
+    },
+)

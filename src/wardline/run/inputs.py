@@ -64,6 +64,22 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
         DataError: if the data cannot be read or breaks its contract.
         IntegrityError: if it has another digest than the policy says.
     """
+    source, sha256 = load_source(loaded, local_copy=local_copy, progress=progress)
+    return _encoded(loaded, source, sha256)
+
+
+def load_source(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Progress) -> tuple[Source, str]:
+    """Fetch the policy's data as it is, and the digest of its contents.
+
+    Args:
+        loaded: the policy.
+        local_copy: a file to read instead of the source; its contents must have the policy's digest.
+        progress: told about downloads.
+
+    Raises:
+        DataError: if the data cannot be read.
+        IntegrityError: if it has another digest than the policy says.
+    """
     data = loaded.policy.data
     source = _local(loaded, local_copy, progress) if local_copy else _fetch(loaded, data.source, data.sha256, progress)
     sha256 = table_digest(source.table)
@@ -73,7 +89,7 @@ def load_inputs(loaded: LoadedPolicy, *, local_copy: Path | None, progress: Prog
             where=loaded.place("data", "table_sha256"),
             hint="get the data again from its publisher, or review the change and state the new digest",
         )
-    return _encoded(loaded, source, sha256)
+    return source, sha256
 
 
 def load_public(loaded: LoadedPolicy, path: Path, *, private: Inputs, progress: Progress) -> Inputs:

@@ -33,13 +33,13 @@ class RunOptions:
 
     Attributes:
         out: the run's folder; the bundle goes into its folder ``evidence``.
-        ledger: the budget ledger's file.
+        ledger: the budget ledger: a file, or a URL ``postgresql://...``.
         key: signs the evidence; None leaves it unsigned, which no verification accepts.
         local_copy: a file to read instead of the policy's source; its digest is checked.
     """
 
     out: Path
-    ledger: Path
+    ledger: Path | str
     key: SigningKey | None
     local_copy: Path | None = None
 

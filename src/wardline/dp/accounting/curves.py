@@ -65,6 +65,21 @@ def reach(event: DpEvent, *, tail: float) -> float:
             assert_never(event)
 
 
+def variance_of(event: DpEvent) -> float:
+    """About the variance of a single step's loss; where losses are large, too small rather than too large."""
+    match event:
+        case PureDp() | ApproximateDp():
+            return min(event.epsilon, 1.0) ** 2
+        case DiscreteLaplace():
+            return min(event.sensitivity / event.scale, 1.0) ** 2 / 2
+        case ZeroConcentrated():
+            return min(2 * event.rho, 1.0)
+        case PoissonGaussian():
+            return event.sample_rate**2 * math.expm1(min(event.noise_multiplier**-2, 1.0))
+        case _:
+            assert_never(event)
+
+
 def zero_concentrated_delta(rho: float, epsilon: Floats) -> Floats:
     """The best known delta of a rho-zero-concentrated mechanism at each epsilon of at least 0.
 

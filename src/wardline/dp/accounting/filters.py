@@ -103,6 +103,15 @@ class PrivacyFilter:
         by_divergence = consumed.renyi + conversion(self.order, self.delta / 2)
         return (1 + _MARGIN) * min(consumed.pure, max(0.0, by_divergence))
 
+    def used(self, consumed: Consumed) -> float:
+        """How much of the limit a history has used up, from 0 without any release; above 1 it is not admitted."""
+        deltas = consumed.failing * (1 + _MARGIN) / (self.delta / 2)
+        losses = consumed.pure * (1 + _MARGIN) / self.epsilon
+        budget = self.epsilon / (1 + _MARGIN) - conversion(self.order, self.delta / 2)
+        if budget > 0:
+            losses = min(losses, consumed.renyi / budget)
+        return max(deltas, losses)
+
     def admits(self, consumed: Consumed) -> bool:
         """Whether a history keeps to the limit."""
         return self.epsilon_for(consumed) <= self.epsilon

@@ -34,7 +34,7 @@ class Session(Protocol):
     def columns(self) -> Mapping[str, Kind]:
         """The table's columns by their exact names."""
 
-    def source(self) -> exp.Expression:
+    def source(self) -> exp.Expr:
         """The table, as something to select from."""
 
     def values(self, values: Sequence[int] | Sequence[str]) -> exp.Query:

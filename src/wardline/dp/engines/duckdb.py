@@ -118,7 +118,7 @@ class DuckDbSession:
             rows = self.connection.execute("DESCRIBE source").fetchall()
         return {row[0]: _kind(row[1]) for row in rows}
 
-    def source(self) -> exp.Expression:
+    def source(self) -> exp.Expr:
         """The table."""
         return exp.table_("source", quoted=True)
 

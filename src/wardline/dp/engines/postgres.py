@@ -108,7 +108,7 @@ class PostgresSession:
         """The table's columns by their exact names."""
         return self.kinds
 
-    def source(self) -> exp.Expression:
+    def source(self) -> exp.Expr:
         """The table."""
         return exp.table_(
             exp.to_identifier(self.name, quoted=True), db=exp.to_identifier(self.schema, quoted=True), quoted=True

@@ -97,7 +97,7 @@ class SparkSession_:  # noqa: N801 (Spark's own class has the name)
         self._kinds = {one.name: _kind(one.dataType.simpleString()) for one in frame.schema.fields}
         self._view = self._name(frame)
         if copy:
-            wanted: list[exp.Expression] = [
+            wanted: list[exp.Expr] = [
                 exp.column(exp.to_identifier(column, quoted=True)) for column in columns if column in self._kinds
             ]
             select = exp.select(*(wanted or [exp.Literal.number(1)])).from_(self.source())
@@ -115,7 +115,7 @@ class SparkSession_:  # noqa: N801 (Spark's own class has the name)
         """The table's columns by their exact names."""
         return self._kinds
 
-    def source(self) -> exp.Expression:
+    def source(self) -> exp.Expr:
         """The table."""
         return exp.table_(self._view, quoted=True)
 

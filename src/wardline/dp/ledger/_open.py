@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from wardline.core.canonical import canonical_json
+from wardline.core.errors import UsageError
 from wardline.core.rng import SecureRandom
 from wardline.dp.ledger._chain import Row, Session, Store, next_row
 from wardline.dp.ledger._postgres import SCHEMES, PostgresStore
@@ -34,6 +35,12 @@ class OpenLedger:
         self._store: Store
         if isinstance(address, str) and address.startswith(SCHEMES):
             self._store = PostgresStore(address)
+        elif isinstance(address, str) and "://" in address:
+            raise UsageError(
+                "a ledger is a file or a PostgreSQL table",
+                where=f"{address.partition('://')[0]}://...",
+                hint="give a path, or postgresql://USER@HOST/DATABASE",
+            )
         else:
             self.path = Path(address)
             self._store = SqliteStore(self.path)

@@ -27,7 +27,6 @@ from wardline.core.canonical import to_json
 from wardline.core.checks import probability
 from wardline.core.errors import IntegrityError, UsageError
 from wardline.dp.accounting import compose
-from wardline.dp.accounting.pld import compose_coarsely
 from wardline.dp.ledger._chain import Row
 from wardline.dp.ledger._open import OpenLedger, encode
 from wardline.dp.ledger._state import State
@@ -268,33 +267,6 @@ class Ledger(OpenLedger):
         with self._reading() as state:
             account = state.account(dataset).copy()
         return Spent(releases=len(account.releases), epsilon=compose(account.events, delta=delta), delta=delta)
-
-    def history(self, dataset: str, *, delta: float, most: int = 200) -> tuple[tuple[str, Spent], ...]:
-        """What was spent after each release about a data set, with the time of its charge.
-
-        Args:
-            dataset: see `dataset_key`.
-            delta: in (0, 1), for all of them.
-            most: of more releases than this, as many evenly spaced ones, the last among them.
-
-        Raises:
-            IntegrityError: if the ledger was tampered with.
-            WorkspaceError: if the ledger cannot be read.
-            ValueError: for a delta outside of its range, or too small to be accounted for.
-        """
-        probability("delta", delta)
-        with self._reading() as state:
-            account = state.account(dataset).copy()
-            charges = [state.charges[release_id] for release_id in account.releases]
-        sizes = [len(json.loads(row.body)["release"]["events"]) for row in charges]
-        chosen = {len(charges) - index * len(charges) // most for index in range(most)} if most < len(charges) else None
-        told, events = [], 0
-        for number, (row, size) in enumerate(zip(charges, sizes, strict=True), start=1):
-            events += size
-            if chosen is None or number in chosen:
-                epsilon = compose_coarsely(account.events[:events], delta=delta)
-                told.append((row.at, Spent(releases=number, epsilon=epsilon, delta=delta)))
-        return tuple(told)
 
     def datasets(self) -> tuple[Dataset, ...]:
         """The data sets that were charged or limited, in the order of their first row.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ POINTS = 1 << 16
 _MIDDLE = _chance.ONE // 2
 
 
+@runtime_checkable
 class Scored(Protocol):
     """Draws a symbol for a number, so that the scores of the symbols are right on average.
 

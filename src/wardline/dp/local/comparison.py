@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from wardline.core import Interval, NoProgress, Progress, SecureRandom
 from wardline.core.checks import at_least
 from wardline.dp.local._chance import check_epsilon
+from wardline.dp.local._figures import laplace_std, mean_largest, student_ends
 from wardline.dp.local.choice import candidates
 from wardline.dp.local.frequency import FrequencyMechanism, check_size, checked_values, simulate
 from wardline.dp.local.numeric import Method, NumericResponse
@@ -233,12 +233,12 @@ def measure(errors: Errors, draws: int) -> Measured:
         found = errors()
         squares[index] = np.mean(found**2)
         largest[index] = np.max(np.abs(found))
-    low, high = _student(squares)
+    low, high = student_ends(squares, LEVEL)
     return Measured(
         rmse=math.sqrt(float(squares.mean())),
         rmse_interval=_interval(math.sqrt(low), math.sqrt(high)),
         largest=float(largest.mean()),
-        largest_interval=_interval(*_student(largest)),
+        largest_interval=_interval(*student_ends(largest, LEVEL)),
         draws=draws,
     )
 
@@ -280,8 +280,8 @@ def _counting(
         name=CENTRAL,
         model="central",
         epsilon=epsilon,
-        rmse=_laplace_std(scale),
-        largest=_mean_largest(lambda reach: 1.0 - math.exp(-reach / scale), size, scale),
+        rmse=laplace_std(scale),
+        largest=mean_largest(lambda reach: 1.0 - math.exp(-reach / scale), size, scale),
         report_bytes=0,
         errors=None if counts is None else noise,
     )
@@ -293,7 +293,7 @@ def _counting(
                 model="local",
                 epsilon=epsilon,
                 rmse=one.rmse,
-                largest=_mean_largest(normal(one.rmse), size, one.rmse),
+                largest=mean_largest(normal(one.rmse), size, one.rmse),
                 report_bytes=one.report_bytes,
                 errors=local_errors(one.mechanism),
             )
@@ -333,7 +333,7 @@ def _averaging(
 
         return errors
 
-    std = step * _laplace_std(scale) / people
+    std = step * laplace_std(scale) / people
     found = [
         _Entrant(
             name=CENTRAL,
@@ -394,49 +394,6 @@ def _check(people: int, epsilons: Sequence[float], draws: int) -> None:
         raise ValueError("there must be at least one epsilon")
     for epsilon in epsilons:
         check_epsilon(epsilon)
-
-
-# --- figures ------------------------------------------------------------------------------------------------
-
-
-def _laplace_std(scale: float) -> float:
-    """The standard deviation of discrete Laplace noise."""
-    ratio = math.exp(-1.0 / scale)
-    return math.sqrt(2.0 * ratio) / -math.expm1(-1.0 / scale)
-
-
-def _mean_largest(within: Callable[[float], float], size: int, unit: float) -> float:
-    """The mean of the largest of `size` independent absolute errors, each within t with probability `within(t)`.
-
-    The integral over t of the probability that one of them lies beyond t, by the trapezoidal rule up to 64 units:
-    beyond them lies nothing of weight (e**-64 times 2**24 values).
-    """
-    reaches = np.linspace(0.0, 64.0, 16_385) * unit
-    beyond = [1.0 - within(float(reach)) ** size for reach in reaches]
-    return float(np.trapezoid(beyond, reaches))
-
-
-def _student(figures: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The ends of Student's interval for the mean of figures of at least 0."""
-    free = len(figures) - 1
-    reach = _student_quantile((1.0 + LEVEL) / 2.0, free) * float(figures.std(ddof=1)) / math.sqrt(len(figures))
-    return max(0.0, float(figures.mean()) - reach), float(figures.mean()) + reach
-
-
-def _student_quantile(prob: float, free: int) -> float:
-    """A quantile of Student's distribution, above its middle, by Newton's method on the integrated density."""
-    log_weight = math.lgamma((free + 1) / 2) - math.lgamma(free / 2) - 0.5 * math.log(free * math.pi)
-
-    def density(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = np.exp(log_weight - (free + 1) / 2 * np.log1p(t * t / free))
-        return found
-
-    quantile = NormalDist().inv_cdf(prob)
-    for _ in range(60):
-        steps = np.linspace(0.0, quantile, 4_097)
-        missing = prob - 0.5 - float(np.trapezoid(density(steps), steps))
-        quantile += missing / float(density(np.array(quantile)))
-    return quantile
 
 
 def _interval(low: float, high: float) -> Interval:

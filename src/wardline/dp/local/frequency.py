@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from html import escape
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Tally:
         return Tally(scheme=self.scheme, reports=self.reports + other.reports, counts=self.counts + other.counts)
 
 
+@runtime_checkable
 class FrequencyMechanism(Protocol):
     """Randomises one of `size` values on the client's side and counts the values on the server's.
 

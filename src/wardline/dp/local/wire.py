@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ VERSION = 1
 HEADER_BYTES = 5
 
 
+@runtime_checkable
 class Wire(Protocol):
     """What the serial form needs to know of a mechanism."""
 

@@ -36,7 +36,7 @@ from typing import assert_never
 from sqlglot import exp
 
 from wardline.dp.engines.base import Dialect
-from wardline.dp.queries.expressions import alias, name, whole
+from wardline.dp.queries.expressions import alias, binary, cast, either, name, whole
 from wardline.dp.queries.query import Bound
 
 PERSON = "p"
@@ -83,7 +83,7 @@ def kept(rows: Rows, bound: Bound | None, wanted: Sequence[str]) -> exp.Select:
         exp.select(name(PERSON), *(alias(_offset(stage, rows.dialect), f"o_{stage}") for stage in stages))
         .from_(_sub(rows.select.copy(), "r"), copy=False)
         .group_by(name(PERSON), copy=False)
-        .having(count > whole(min(limits)), copy=False)
+        .having(exp.GT(this=count, expression=whole(min(limits))), copy=False)
     )
     plain = _joined([name(column, table="r") for column in wanted], rows.select.copy(), side="LEFT")
     plain = plain.where(exp.Is(this=name(PERSON, table="s"), expression=exp.Null()), copy=False)
@@ -126,21 +126,19 @@ def _chosen(rows: Rows, select: exp.Select, bound: Bound, groups: int | None) ->
     return select
 
 
-def _stage(select: exp.Select, stage: str, number: exp.Expression, total: exp.Expression, *, limit: int) -> exp.Select:
+def _stage(select: exp.Select, stage: str, number: exp.Expr, total: exp.Expr, *, limit: int) -> exp.Select:
     """Those of a person's things that are kept, by their number from 1 and how many there are."""
     for label, value in ((f"i_{stage}", number), (f"n_{stage}", total)):
         select = exp.select(exp.Star(), alias(value, label)).from_(_sub(select, "b"), copy=False)
     most, count = whole(limit), name(f"n_{stage}")
-    step = exp.Mul(this=exp.Paren(this=name(f"i_{stage}") - whole(1)), expression=most)
-    offset = exp.Mod(this=name(f"o_{stage}"), expression=count)
-    place = exp.Mod(this=exp.Paren(this=exp.Add(this=step, expression=offset)), expression=count.copy())
-    within = exp.or_(count <= most, place < most)
+    step = binary(exp.Mul, binary(exp.Sub, name(f"i_{stage}"), whole(1)), most)
+    offset = binary(exp.Mod, name(f"o_{stage}"), count)
+    place = binary(exp.Mod, binary(exp.Add, step, offset), count.copy())
+    within = either(exp.LTE(this=count.copy(), expression=most.copy()), exp.LT(this=place, expression=most.copy()))
     return exp.select(exp.Star()).from_(_sub(select, "b"), copy=False).where(within, copy=False)
 
 
-def _over(
-    function: exp.Expression, partition: Sequence[exp.Expression], order: Sequence[exp.Expression] = ()
-) -> exp.Expression:
+def _over(function: exp.Expr, partition: Sequence[exp.Expr], order: Sequence[exp.Expr] = ()) -> exp.Expr:
     # Engines disagree on where missing values come, unless they are told.
     by = [exp.Ordered(this=one.copy(), desc=False, nulls_first=True) for one in order]
     return exp.Window(
@@ -150,10 +148,10 @@ def _over(
     )
 
 
-def _offset(stage: str, dialect: Dialect) -> exp.Expression:
+def _offset(stage: str, dialect: Dialect) -> exp.Expr:
     """A whole number of 60 bits made of the person."""
-    text = exp.DPipe(this=exp.Literal.string(f"{_SALT}|{stage}|"), expression=exp.cast(name(PERSON), "text"))
-    digits: exp.Expression = exp.Substring(
+    text = exp.DPipe(this=exp.Literal.string(f"{_SALT}|{stage}|"), expression=cast(name(PERSON), "text"))
+    digits: exp.Expr = exp.Substring(
         this=exp.MD5(this=text), start=exp.Literal.number(1), length=exp.Literal.number(15)
     )
     match dialect:
@@ -166,4 +164,4 @@ def _offset(stage: str, dialect: Dialect) -> exp.Expression:
             digits = exp.Anonymous(this="CONV", expressions=[digits, exp.Literal.number(16), exp.Literal.number(10)])
         case _:
             assert_never(dialect)
-    return exp.cast(digits, "bigint")
+    return cast(digits, "bigint")

@@ -30,20 +30,52 @@ def name(value: str, *, table: str | None = None) -> exp.Column:
     return exp.column(exp.to_identifier(value, quoted=True), table=exp.to_identifier(table, quoted=True))
 
 
-def alias(value: exp.Expression, as_name: str) -> exp.Alias:
+def alias(value: exp.Expr, as_name: str) -> exp.Alias:
     """An expression under a name."""
     return exp.Alias(this=value, alias=exp.to_identifier(as_name, quoted=True))
 
 
-def whole(value: int) -> exp.Expression:
+def cast(value: exp.Expr, kind: str) -> exp.Cast:
+    """A value as ``bigint``, ``double``, ``text`` or ``date``."""
+    # Nodes are made directly: sqlglot's builders copy what they are given, which takes longer than small queries do.
+    return exp.Cast(this=value, to=exp.DataType(this=exp.DType[kind.upper()]))
+
+
+def whole(value: int) -> exp.Expr:
     """A whole number of 64 bits."""
-    return exp.cast(exp.Literal.string(str(value)), "bigint")
+    return cast(exp.Literal.string(str(value)), "bigint")
 
 
-def double(value: float) -> exp.Expression:
+def double(value: float) -> exp.Expr:
     """A double, exactly: its shortest decimal form reads back as itself on every engine."""
     text = repr(float(value)) if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
-    return exp.cast(exp.Literal.string(text), "double")
+    return cast(exp.Literal.string(text), "double")
+
+
+def both(*parts: exp.Expr) -> exp.Expr:
+    """AND."""
+    found, *others = parts
+    for part in others:
+        found = exp.And(this=exp.Paren(this=found), expression=exp.Paren(this=part))
+    return found
+
+
+def either(*parts: exp.Expr) -> exp.Expr:
+    """OR."""
+    found, *others = parts
+    for part in others:
+        found = exp.Or(this=exp.Paren(this=found), expression=exp.Paren(this=part))
+    return found
+
+
+def case(*branches: tuple[exp.Expr, exp.Expr], default: exp.Expr | None = None) -> exp.Case:
+    """The value of the first branch whose condition is true; else the default, or NULL."""
+    return exp.Case(ifs=[exp.If(this=condition, true=value) for condition, value in branches], default=default)
+
+
+def binary(operator: type[exp.Binary], one: exp.Expr, other: exp.Expr) -> exp.Expr:
+    """An operator between two values, in parentheses."""
+    return exp.Paren(this=operator(this=one, expression=other))
 
 
 def days(value: datetime.date) -> int:
@@ -60,108 +92,99 @@ def from_days(value: int) -> datetime.date:
     return _EPOCH + datetime.timedelta(days=value)
 
 
-def as_double(column: str) -> exp.Expression:
+def as_double(column: str) -> exp.Expr:
     """A column of numbers as doubles."""
-    return exp.cast(name(column), "double")
+    return cast(name(column), "double")
 
 
-def plain(column: str, kind: Kind, dialect: Dialect) -> exp.Expression:
+def plain(column: str, kind: Kind, dialect: Dialect) -> exp.Expr:
     """A column that can be a key, as a 64-bit whole number (days for dates, 0 or 1 for truth values) or as text."""
-    found = name(column)
     match kind:
         case "integer":
-            return exp.cast(found, "bigint")
+            return cast(name(column), "bigint")
         case "truth":
-            return exp.Case().when(found.copy(), whole(1)).when(exp.Not(this=found.copy()), whole(0))
+            return case((name(column), whole(1)), (exp.Not(this=name(column)), whole(0)))
         case "date":
-            epoch = exp.cast(exp.Literal.string("1970-01-01"), "date")
+            epoch = cast(exp.Literal.string("1970-01-01"), "date")
             if dialect == "postgres":
-                return exp.cast(exp.Sub(this=found, expression=epoch), "bigint")
-            return exp.cast(exp.DateDiff(this=found, expression=epoch, unit=exp.var("DAY")), "bigint")
+                return cast(binary(exp.Sub, name(column), epoch), "bigint")
+            return cast(exp.DateDiff(this=name(column), expression=epoch, unit=exp.var("DAY")), "bigint")
         case _:
-            text = exp.cast(found, "text")
+            text = cast(name(column), "text")
             if dialect == "postgres":
                 return exp.Collate(this=text, expression=exp.to_identifier("C", quoted=True))
             return text
 
 
-def cell(column: str, width: float) -> exp.Expression:
+def cell(column: str, width: float) -> exp.Expr:
     """floor(column / width) as a whole number; NULL where there is none of a size below 2**52."""
-    x = as_double(column)
+
+    def x(operator: type[exp.Binary], value: float) -> exp.Expr:
+        return operator(this=as_double(column), expression=double(value))
+
     limit = min(width * _LARGEST_CELL, 1.7e308)
     # The two cells at zero are told by comparison, since a small x divided by a large width underflows.
-    return (
-        exp.Case()
-        .when(exp.and_(x >= double(0.0), x < double(width)), whole(0))
-        .when(exp.and_(x < double(0.0), x >= double(-width)), whole(-1))
-        .when(exp.and_(x > double(-limit), x < double(limit)), exp.cast(_floor(x / double(width)), "bigint"))
+    return case(
+        (both(x(exp.GTE, 0.0), x(exp.LT, width)), whole(0)),
+        (both(x(exp.LT, 0.0), x(exp.GTE, -width)), whole(-1)),
+        (both(x(exp.GT, -limit), x(exp.LT, limit)), cast(exp.Floor(this=x(exp.Div, width)), "bigint")),
     )
 
 
-def derived(value: Derived) -> exp.Expression:
+def derived(value: Derived) -> exp.Expr:
     """The whole number that a row adds to a statistic, or the bin that it falls into; NULL if there is none."""
     return _quantised(value) if isinstance(value, Quantised) else _binned(value)
 
 
-def _quantised(value: Quantised) -> exp.Expression:
-    x = as_double(value.column)
-    steps: exp.Expression
+def _quantised(value: Quantised) -> exp.Expr:
     if value.squared:
-        z = _floor((_minus(x, value.centre) + double(value.fine / 2)) / double(value.fine))
-        inside = _floor(z * z / double(value.quantum / value.fine**2) + double(0.5))
-        steps = exp.cast(inside, "bigint")
-        if value.offset:
-            steps = exp.Sub(this=steps, expression=whole(value.offset))
+        scale = value.quantum / value.fine**2
+        square = binary(exp.Mul, _steps(value, value.fine), _steps(value, value.fine))
+        rounded = exp.Floor(this=binary(exp.Add, binary(exp.Div, square, double(scale)), double(0.5)))
+        steps: exp.Expr = exp.Sub(this=cast(rounded, "bigint"), expression=whole(value.offset))
     else:
-        # Half a quantum is added before the division, and not 1/2 after it, so that nothing can underflow.
-        steps = exp.cast(
-            _floor((_minus(x, value.centre) + double(value.quantum / 2)) / double(value.quantum)), "bigint"
-        )
-    return (
-        exp.Case()
-        .when(x < double(value.lower), whole(value.steps(value.lower)))
-        .when(x <= double(value.upper), steps)
-        .when(x <= double(math.inf), whole(value.steps(value.upper)))
+        steps = cast(_steps(value, value.quantum), "bigint")
+    return case(
+        (exp.LT(this=as_double(value.column), expression=double(value.lower)), whole(value.steps(value.lower))),
+        (exp.LTE(this=as_double(value.column), expression=double(value.upper)), steps),
+        (exp.LTE(this=as_double(value.column), expression=double(math.inf)), whole(value.steps(value.upper))),
     )
 
 
-def _binned(value: Binned) -> exp.Expression:
-    x = as_double(value.column)
+def _steps(value: Quantised, quantum: float) -> exp.Expr:
+    # Half a quantum is added before the division, and not 1/2 after it, so that nothing can underflow.
+    shifted = binary(exp.Add, _minus(as_double(value.column), value.centre), double(quantum / 2))
+    return exp.Floor(this=binary(exp.Div, shifted, double(quantum)))
+
+
+def _binned(value: Binned) -> exp.Expr:
+    def x(operator: type[exp.Binary], edge: float) -> exp.Expr:
+        return operator(this=as_double(value.column), expression=double(edge))
+
+    edges, last = value.edges, value.bins - 1
     if value.even:
-        lower, width = value.edges[0], value.width
-        inside = _floor(_minus(x, lower) / double(width))
-        last = whole(value.even - 1)
-        return (
-            exp.Case()
-            .when(x < double(lower + width), whole(0))
-            .when(x < double(lower + width * (value.even - 1)), _least(exp.cast(inside, "bigint"), last))
-            .when(x <= double(math.inf), last.copy())
+        lower, width = edges[0], value.width
+        inside = exp.Floor(this=binary(exp.Div, _minus(as_double(value.column), lower), double(width)))
+        return case(
+            (x(exp.LT, lower + width), whole(0)),
+            (x(exp.LT, lower + width * last), exp.Least(this=cast(inside, "bigint"), expressions=[whole(last)])),
+            (x(exp.LTE, math.inf), whole(last)),
         )
-    edges = value.edges
-    below = 1 if value.open else 0
-    found = _search(x, edges, 0, len(edges), below - 1)
     if value.open:
-        return exp.Case().when(x <= double(math.inf), found)
-    within = exp.and_(x >= double(edges[0]), x < double(edges[-1]))
-    return exp.Case().when(within, found).when(x.eq(double(edges[-1])), whole(value.bins - 1))
+        return case((x(exp.LTE, math.inf), _search(value.column, edges, 0, len(edges), 0)))
+    found = _search(value.column, edges, 0, len(edges), -1)
+    return case((both(x(exp.GTE, edges[0]), x(exp.LT, edges[-1])), found), (x(exp.EQ, edges[-1]), whole(last)))
 
 
-def _search(x: exp.Expression, edges: Sequence[float], low: int, high: int, shift: int) -> exp.Expression:
+def _search(column: str, edges: Sequence[float], low: int, high: int, shift: int) -> exp.Expr:
     """The number of edges at or below x, plus `shift`, by halving: among edges[low:high], those before are below."""
     if low == high:
         return whole(low + shift)
     middle = (low + high) // 2
-    left, right = _search(x, edges, low, middle, shift), _search(x, edges, middle + 1, high, shift)
-    return exp.Case().when(x < double(edges[middle]), left).else_(right)
+    left = _search(column, edges, low, middle, shift)
+    right = _search(column, edges, middle + 1, high, shift)
+    return case((exp.LT(this=as_double(column), expression=double(edges[middle])), left), default=right)
 
 
-def _floor(value: exp.Expression) -> exp.Expression:
-    return exp.Floor(this=value)
-
-
-def _minus(x: exp.Expression, centre: float) -> exp.Expression:
-    return x if centre == 0 else exp.Paren(this=x - double(centre))
-
-
-def _least(one: exp.Expression, other: exp.Expression) -> exp.Expression:
-    return exp.Least(this=one, expressions=[other])
+def _minus(x: exp.Expr, centre: float) -> exp.Expr:
+    return x if centre == 0 else binary(exp.Sub, x, double(centre))

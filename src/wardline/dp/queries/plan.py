@@ -118,7 +118,7 @@ class Plan:
         self,
         by: Sequence[str],
         columns: Sequence[str] | Mapping[str, None],
-        figures: Sequence[exp.Expression],
+        figures: Sequence[exp.Expr],
         *,
         present: str | None = None,
     ) -> exp.Select:
@@ -134,7 +134,7 @@ class Plan:
             found = found.where(exp.Not(this=exp.Is(this=sql.name(present), expression=exp.Null())), copy=False)
         return found.group_by(*map(sql.name, by), copy=False) if by else found
 
-    def _figure(self, spec: Spec) -> exp.Expression:
+    def _figure(self, spec: Spec) -> exp.Expr:
         if spec.kind == "rows" or (spec.kind == "persons" and self.query.unit is None):
             return exp.Count(this=exp.Star())
         if spec.kind == "persons":
@@ -144,7 +144,7 @@ class Plan:
         if spec.kind == "values":
             return exp.Count(this=column)
         # A sum beyond 64 bits is an error here, never another number; `collect` refuses it before it gets this far.
-        return exp.Coalesce(this=exp.cast(exp.Sum(this=column), "bigint"), expressions=[sql.whole(0)])
+        return exp.Coalesce(this=sql.cast(exp.Sum(this=column), "bigint"), expressions=[sql.whole(0)])
 
     @property
     def _considered(self) -> exp.Select:
@@ -179,12 +179,12 @@ class Plan:
             )
         return Rows(select=select, keys=self.keys, content=tuple(content), dialect=self.session.dialect)
 
-    def _key(self, key: Key) -> exp.Expression:
+    def _key(self, key: Key) -> exp.Expr:
         if key.cell is not None:
             return sql.cell(key.column, key.cell)
         return sql.plain(key.column, self.kinds[key.column], self.session.dialect)
 
-    def _listed(self, column: str, values: Sequence[int] | Sequence[str]) -> exp.Expression:
+    def _listed(self, column: str, values: Sequence[int] | Sequence[str]) -> exp.Expr:
         if isinstance(values[0], int):
             low, high = min(values), max(values)
             if int(high) - int(low) + 1 == len(

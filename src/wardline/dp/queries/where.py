@@ -210,9 +210,9 @@ def to_sql(condition: Condition, kinds: Mapping[str, Kind], dialect: Dialect) ->
         case Not(part):
             return exp.Not(this=exp.Paren(this=to_sql(part, kinds, dialect)))
         case Both(parts):
-            return exp.and_(*(to_sql(part, kinds, dialect) for part in parts))
+            return sql.both(*(to_sql(part, kinds, dialect) for part in parts))
         case Either(parts):
-            return exp.or_(*(to_sql(part, kinds, dialect) for part in parts))
+            return sql.either(*(to_sql(part, kinds, dialect) for part in parts))
         case Compare(column, operator, value):
             make: type[exp.Binary] = getattr(exp, operator)
             match kinds[column], value:

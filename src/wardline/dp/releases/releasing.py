@@ -113,7 +113,7 @@ def release_planned(
     engine = default_engine(query.table) if engine is None else engine
     told.start("read", 0)
     before = _stamps(query.table)
-    dataset = _dataset(query, needed=ledger is not None)
+    dataset = "" if ledger is None else _dataset(query)
     told.finish()
     release_id = _release_id(plan, dataset)
     if ledger is not None:
@@ -194,7 +194,7 @@ def _check_stamps(table: Table, before: list[Stamp] | None) -> None:
         check_unchanged(table.source, before)
 
 
-def _dataset(query: Query, *, needed: bool) -> str:
+def _dataset(query: Query) -> str:
     """The key under which the ledger adds up what was released about these people."""
     unit = unit_of(query)
     if query.table.name is not None:
@@ -202,12 +202,10 @@ def _dataset(query: Query, *, needed: bool) -> str:
     digest = source_digest(query.table)
     if digest is not None:
         return dataset_key(source_sha256=digest, unit=unit)
-    if needed:
-        raise UsageError(
-            "a live table needs a name under which the ledger adds up its releases",
-            hint="give the table a name, always the same one for the same people",
-        )
-    return ""
+    raise UsageError(
+        "a live table needs a name under which the ledger adds up its releases",
+        hint="give the table a name, always the same one for the same people",
+    )
 
 
 def _release_id(plan: ReleasePlan, dataset: str) -> str:

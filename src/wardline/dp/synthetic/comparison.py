@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,13 @@ class Quality:
             "note": self.note,
             "measurements": [to_json(one.to_json()) for one in self.measurements],
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The comparison that `to_json` wrote."""
+        return cls(
+            basis=value["basis"], measurements=tuple(Measurement.from_json(one) for one in value["measurements"])
+        )
 
     def __str__(self) -> str:
         return "\n".join([self.note, *(f"  {one}" for one in self.measurements)])

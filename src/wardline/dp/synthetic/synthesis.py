@@ -149,7 +149,7 @@ def learn(
     domain = plan.domain
     columns = domain.encode(held)
     if plan.contract.unit_column is not None:
-        kept = _bounded(held.column(plan.contract.unit_column), plan.contract.max_rows_per_unit, random)
+        kept = bounded(held.column(plan.contract.unit_column), plan.contract.max_rows_per_unit, random)
         columns = [one[kept] for one in columns]
     rows = PrivateRows(
         columns,
@@ -171,7 +171,7 @@ def _planned(plan: SynthesisPlan, release_id: str, dataset: str) -> PlannedRelea
     )
 
 
-def _bounded(persons: pa.ChunkedArray, most: int, random: SecureRandom) -> npt.NDArray[np.int64]:
+def bounded(persons: pa.ChunkedArray, most: int, random: SecureRandom) -> npt.NDArray[np.int64]:
     """At most so many rows of each person, chosen at random; their places.
 
     Guarantee: which rows of a person stay does not depend on any other person.

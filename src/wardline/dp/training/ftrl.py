@@ -120,7 +120,8 @@ def default_ftrl_config(
     """Derive the settings of a run from what is public.
 
     With n units: sqrt(n) / 5 batches, from 5 to 100; the bands, up to `MOST_BANDS`, that leave the least noise; a
-    learning rate that, times the clipping norm, is 1, or less where noise would move a parameter by more than about 0.3.
+    learning rate that, times the clipping norm, is 1, or less where noise would move a parameter by more than
+    about 0.3.
 
     Args:
         n_units: how many privacy units there are, at least 1; treated as public.

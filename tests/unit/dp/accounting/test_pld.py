@@ -15,13 +15,13 @@ from wardline.core import canonical_json
 from wardline.dp.accounting import (
     PoissonGaussian,
     calibrate_noise,
+    calibration,
     compose,
     delta_spent,
     epsilon_spent,
     event_from_json,
     event_to_json,
 )
-from wardline.dp.accounting import calibration
 
 SETTINGS = [  # sample_rate, noise_multiplier, steps, delta
     (0.0052, 1.0, 1908, 1e-5),

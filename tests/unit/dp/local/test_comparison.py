@@ -11,27 +11,28 @@ from scipy import integrate, stats
 
 from wardline.core import JsonLinesProgress, to_json
 from wardline.dp.local import compare_counts, compare_means
-from wardline.dp.local.comparison import _laplace_std, _mean_largest, _student_quantile, measure
+from wardline.dp.local._figures import laplace_std, mean_largest, student_quantile
+from wardline.dp.local.comparison import measure
 
 
 @pytest.mark.parametrize("free", [1, 2, 5, 19, 99])
 @pytest.mark.parametrize("prob", [0.75, 0.975, 0.995])
 def test_quantiles_are_student_s(prob: float, free: int) -> None:
-    assert _student_quantile(prob, free) == pytest.approx(stats.t.ppf(prob, free), rel=1e-5)
+    assert student_quantile(prob, free) == pytest.approx(stats.t.ppf(prob, free), rel=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0, 40.0])
 def test_the_standard_deviation_is_that_of_discrete_laplace_noise(scale: float) -> None:
-    assert _laplace_std(scale) == pytest.approx(stats.dlaplace(1 / scale).std(), rel=1e-9)
+    assert laplace_std(scale) == pytest.approx(stats.dlaplace(1 / scale).std(), rel=1e-9)
 
 
 @pytest.mark.parametrize("size", [1, 2, 50, 2**24])
 def test_the_largest_error_is_the_expected_maximum(size: int) -> None:
     # Of Laplace errors the maximum has the harmonic number for its mean; of normal ones, by another integral.
-    laplace = _mean_largest(lambda t: 1 - math.exp(-t), size, 1.0)
+    laplace = mean_largest(lambda t: 1 - math.exp(-t), size, 1.0)
     harmonic = sum(1 / one for one in range(1, size + 1)) if size < 1000 else math.log(size) + 0.5772156649
     assert laplace == pytest.approx(harmonic, rel=1e-4)
-    normal = _mean_largest(lambda t: math.erf(t / math.sqrt(2)), size, 1.0)
+    normal = mean_largest(lambda t: math.erf(t / math.sqrt(2)), size, 1.0)
     expected, _ = integrate.quad(lambda t: -math.expm1(size * math.log1p(-2 * stats.norm.sf(t))), 0, 12, limit=200)
     assert normal == pytest.approx(expected, rel=1e-3)
 
@@ -42,7 +43,7 @@ def test_counts_from_formulas() -> None:
     assert found.epsilons == (0.5, 2.0)
     for epsilon in found.epsilons:
         central, local = found.central(epsilon), found.best_local(epsilon)
-        assert central.rmse == pytest.approx(_laplace_std(2 / epsilon))
+        assert central.rmse == pytest.approx(laplace_std(2 / epsilon))
         assert central.people_needed == 100_000
         e = math.exp(epsilon)
         assert local.rmse == pytest.approx(math.sqrt(100_000 * 4 * e / (e - 1) ** 2), rel=0.05)

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from wardline.dp.engines import DuckDbEngine
@@ -45,7 +45,9 @@ bounds = (
     .map(lambda b: Bound(rows=b[0], groups=b[1], rows_per_group=b[2]))
 )
 AREA = st.sampled_from([(), (Key("area"),), (Key("area", ["ü", "s", "none"]),)])
-quietly = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quietly = settings(
+    deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
 AGGREGATES = (
     Count(),
     Persons(),
@@ -56,6 +58,7 @@ AGGREGATES = (
     Histogram("y", edges=[-3, 0, 2]),
     TopK("y", k=2),
 )
+some = st.lists(st.sampled_from(AGGREGATES), min_size=1, max_size=3, unique_by=lambda one: one.label)
 
 
 def table(found):
@@ -79,7 +82,7 @@ def cells(found):
             or [()] * frame.size
         )
         for name, one in frame.statistics.items():
-            flat = one.values.reshape(frame.size, -1)
+            flat = one.values.reshape(frame.size, -1) if frame.size else one.values
             for group, line in zip(groups, flat, strict=True):
                 for bin_, figure in enumerate(line.tolist()):
                     vectors[frame_name, name][group, bin_] = figure
@@ -106,13 +109,12 @@ def excess(one, other, declared):
     return bad
 
 
-@settings(quietly, max_examples=100)
-@given(rows=rows, bound=bounds, by=AREA)
-def test_no_neighbour_exceeds_the_sensitivity(rows, bound, by):
-    whole = asked(rows, bound, by)
-    for person in "abc":
-        less = asked([r for r in rows if r[0] != person], bound, by)
-        assert excess(cells(whole), cells(less), sensitivities(whole)) == []
+@settings(quietly, max_examples=60)
+@given(rows=rows, bound=bounds, by=AREA, aggregates=some, person=st.sampled_from("abc"))
+def test_no_neighbour_exceeds_the_sensitivity(rows, bound, by, aggregates, person):
+    whole = asked(rows, bound, by, aggregates)
+    less = asked([r for r in rows if r[0] != person], bound, by, aggregates)
+    assert excess(cells(whole), cells(less), sensitivities(whole)) == []
 
 
 @pytest.mark.parametrize(
@@ -133,12 +135,13 @@ def test_the_sensitivity_is_reached(bound):
     assert ("", "rows") in excess(cells(whole), cells(none), halved)
 
 
-@settings(quietly, max_examples=60)
-@given(rows=rows, bound=bounds, order=st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(rows, bound, order):
+@settings(quietly, max_examples=30)
+@given(rows=rows, bound=bounds, order=st.randoms(use_true_random=False), aggregates=some)
+def test_the_order_of_rows_does_not_matter(rows, bound, order, aggregates):
     shuffled = list(rows)
     order.shuffle(shuffled)
-    assert cells(asked(rows, bound, (Key("area"),))) == cells(asked(shuffled, bound, (Key("area"),)))
+    first, second = (cells(asked(one, bound, (Key("area"),), aggregates)) for one in (rows, shuffled))
+    assert first == second
 
 
 def offset(stage, person):
@@ -178,7 +181,7 @@ def oracle(rows, bound, listed):
     return kept
 
 
-@settings(quietly, max_examples=150)
+@settings(quietly, max_examples=60)
 @given(rows=rows, bound=bounds, listed=st.sampled_from([None, ["ü", "s", "none"]]))
 @example(rows=[("a", "s", None, None)] * 9 + [("a", "t", None, 1)] * 9, bound=Bound(rows=6), listed=None)
 def test_it_keeps_what_the_docstring_says(rows, bound, listed):
@@ -194,7 +197,7 @@ def test_it_keeps_what_the_docstring_says(rows, bound, listed):
     assert figures["persons"] == [persons[a.encode()] for a in areas]
     assert next(v for n, v in figures.items() if n.startswith("sum")) == [sums[a.encode()] for a in areas]
     if listed is None:
-        assert areas == sorted({r[1] for r in rows if True} & {a.decode() for a in count}, key=str.encode)
+        assert areas == sorted((area.decode() for area in count), key=str.encode)
 
 
 def test_each_row_has_the_same_chance():
@@ -211,7 +214,7 @@ def test_each_row_has_the_same_chance():
     assert max(abs(first[i] - 300) for i in range(10)) > 150
 
 
-@settings(quietly, max_examples=60)
+@settings(quietly, max_examples=40)
 @given(
     xs=st.lists(st.floats(allow_nan=False) | st.floats(-10, 110), min_size=1, max_size=30),
     ends=st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6)),

@@ -61,62 +61,72 @@ def test_a_bound_bounds_something():
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("number", "parts", "says"),
     [
-        ({"aggregates": ()}, "at least one"),
-        ({"aggregates": (Count(), Count())}, "same label"),
-        ({"by": (Key("a"), Key("a", [1]))}, "once"),
-        ({"by": (Key("person"),)}, "one person's"),
-        ({"unit": None}, "exactly if"),
-        ({"bound": None}, "exactly if"),
-        ({"by": (Key("a"),), "bound": Bound(rows_per_group=2)}, "how many groups"),
-        ({"by": (Key("a"),), "bound": Bound(groups=2)}, "how many rows"),
-        ({"bound": Bound(groups=2)}, "how many rows"),
-        ({"unit": ""}, "1 to 1024"),
-        ({"unit": "\ud800"}, "Unicode"),
-        ({"by": (Key("a", range(4000)), Key("b", range(4000)))}, "more than"),
-        ({"where": "a = (SELECT 1)"}, "not allowed"),
+        (number, *case)
+        for number, case in enumerate(
+            [
+                ({"aggregates": ()}, "at least one"),
+                ({"aggregates": (Count(), Count())}, "same label"),
+                ({"by": (Key("a"), Key("a", [1]))}, "once"),
+                ({"by": (Key("person"),)}, "one person's"),
+                ({"unit": None}, "exactly if"),
+                ({"bound": None}, "exactly if"),
+                ({"by": (Key("a"),), "bound": Bound(rows_per_group=2)}, "how many groups"),
+                ({"by": (Key("a"),), "bound": Bound(groups=2)}, "how many rows"),
+                ({"bound": Bound(groups=2)}, "how many rows"),
+                ({"unit": ""}, "1 to 1024"),
+                ({"unit": "\ud800"}, "Unicode"),
+                ({"by": (Key("a", range(4000)), Key("b", range(4000)))}, "more than"),
+                ({"where": "a = (SELECT 1)"}, "not allowed"),
+            ]
+        )
     ],
 )
-def test_parts_that_do_not_fit(parts, says):
+def test_parts_that_do_not_fit(number, parts, says):
     with pytest.raises(ValueError, match=says):
         query(**parts)
 
 
 @pytest.mark.parametrize(
-    ("make", "error"),
+    ("number", "make", "error"),
     [
-        (lambda: Key("a", []), ValueError),
-        (lambda: Key("a", "abc"), TypeError),
-        (lambda: Key("a", [1, "b"]), TypeError),
-        (lambda: Key("a", [1, True]), TypeError),
-        (lambda: Key("a", [1, 1]), ValueError),
-        (lambda: Key("a", [1.5]), TypeError),
-        (lambda: Key("a", [2**63]), ValueError),
-        (lambda: Key("a", ["\udc80"]), ValueError),
-        (lambda: Key("a", [datetime.datetime(2020, 1, 1)]), TypeError),  # noqa: DTZ001
-        (lambda: Key("a", cell=0.0), ValueError),
-        (lambda: Key("a", cell=math.nan), ValueError),
-        (lambda: Key("a", ["x"], cell=1.0), TypeError),
-        (lambda: Histogram("a", edges=[0]), ValueError),
-        (lambda: Histogram("a", edges=[0, 0]), ValueError),
-        (lambda: Histogram("a", edges=[1, 0]), ValueError),
-        (lambda: Histogram("a", edges=[0, math.inf]), ValueError),
-        (lambda: Histogram("a", edges=[0, math.nan]), ValueError),
-        (lambda: TopK("a", k=0), ValueError),
-        (lambda: TopK("a", k=3, values=[1, 2]), ValueError),
-        (lambda: Quantiles("a", probs=()), ValueError),
-        (lambda: Quantiles("a", probs=(0.0,)), ValueError),
-        (lambda: Quantiles("a", probs=(0.5, 0.2)), ValueError),
-        (lambda: Quantiles("a", bins=1), ValueError),
-        (lambda: Sum("a", lower=0, upper=1, quantum=2), ValueError),
-        (lambda: Sum("a", lower=0, upper=1, quantum=1e-30), ValueError),
-        (lambda: Sum("a", quantum=1), ValueError),
-        (lambda: Table(7), TypeError),
-        (lambda: Table(""), ValueError),
+        (number, *case)
+        for number, case in enumerate(
+            [
+                (lambda: Key("a", []), ValueError),
+                (lambda: Key("a", "abc"), TypeError),
+                (lambda: Key("a", [1, "b"]), TypeError),
+                (lambda: Key("a", [1, True]), TypeError),
+                (lambda: Key("a", [1, 1]), ValueError),
+                (lambda: Key("a", [1.5]), TypeError),
+                (lambda: Key("a", [2**63]), ValueError),
+                (lambda: Key("a", ["\udc80"]), ValueError),
+                (lambda: Key("a", [datetime.datetime(2020, 1, 1)]), TypeError),  # noqa: DTZ001
+                (lambda: Key("a", cell=0.0), ValueError),
+                (lambda: Key("a", cell=math.nan), ValueError),
+                (lambda: Key("a", ["x"], cell=1.0), TypeError),
+                (lambda: Histogram("a", edges=[0]), ValueError),
+                (lambda: Histogram("a", edges=[0, 0]), ValueError),
+                (lambda: Histogram("a", edges=[1, 0]), ValueError),
+                (lambda: Histogram("a", edges=[0, math.inf]), ValueError),
+                (lambda: Histogram("a", edges=[0, math.nan]), ValueError),
+                (lambda: TopK("a", k=0), ValueError),
+                (lambda: TopK("a", k=3, values=[1, 2]), ValueError),
+                (lambda: Quantiles("a", probs=()), ValueError),
+                (lambda: Quantiles("a", probs=(0.0,)), ValueError),
+                (lambda: Quantiles("a", probs=(0.5, 0.2)), ValueError),
+                (lambda: Quantiles("a", bins=1), ValueError),
+                (lambda: Sum("a", lower=0, upper=1, quantum=2), ValueError),
+                (lambda: Sum("a", lower=0, upper=1, quantum=1e-30), ValueError),
+                (lambda: Sum("a", quantum=1), ValueError),
+                (lambda: Table(7), TypeError),
+                (lambda: Table(""), ValueError),
+            ]
+        )
     ],
 )
-def test_parts_that_are_none(make, error):
+def test_parts_that_are_none(number, make, error):
     with pytest.raises(error):
         make()
 
@@ -194,24 +204,29 @@ def test_every_part_changes_the_digest():
 
 
 @pytest.mark.parametrize(
-    ("change", "where"),
+    ("number", "change", "where"),
     [
-        ({"extra": 1}, "query"),
-        ({"schema": 2}, "query.schema"),
-        ({"table": "people.csv"}, "query.table"),
-        ({"by": {}}, "query.by"),
-        ({"by": [{"values": [1]}]}, "query.by[0]"),
-        ({"by": [{"column": "a", "values": [{"date": "yesterday"}]}]}, "query.by[0].values[0]"),
-        ({"by": [{"column": "a", "values": [{"when": "2020"}]}]}, "query.by[0].values[0]"),
-        ({"by": [{"column": "a", "cell": "wide"}]}, "query.by[0]"),
-        ({"aggregates": [{"kind": "mode"}]}, "query.aggregates[0].kind"),
-        ({"aggregates": [{"kind": "mean", "column": "a", "lower": 1, "upper": 0}]}, "query.aggregates[0]"),
-        ({"aggregates": [{"kind": "count", "column": "a"}]}, "query.aggregates[0]"),
-        ({"bound": {"rows": 0}}, "query"),
-        ({"unit": None}, "query"),
+        (number, *case)
+        for number, case in enumerate(
+            [
+                ({"extra": 1}, "query"),
+                ({"schema": 2}, "query.schema"),
+                ({"table": "people.csv"}, "query.table"),
+                ({"by": {}}, "query.by"),
+                ({"by": [{"values": [1]}]}, "query.by[0]"),
+                ({"by": [{"column": "a", "values": [{"date": "yesterday"}]}]}, "query.by[0].values[0]"),
+                ({"by": [{"column": "a", "values": [{"when": "2020"}]}]}, "query.by[0].values[0]"),
+                ({"by": [{"column": "a", "cell": "wide"}]}, "query.by[0]"),
+                ({"aggregates": [{"kind": "mode"}]}, "query.aggregates[0].kind"),
+                ({"aggregates": [{"kind": "mean", "column": "a", "lower": 1, "upper": 0}]}, "query.aggregates[0]"),
+                ({"aggregates": [{"kind": "count", "column": "a"}]}, "query.aggregates[0]"),
+                ({"bound": {"rows": 0}}, "query"),
+                ({"unit": None}, "query"),
+            ]
+        )
     ],
 )
-def test_json_that_is_no_query(change, where):
+def test_json_that_is_no_query(number, change, where):
     with pytest.raises(PolicyError) as caught:
         Query.from_json({**query().to_json(), **change})
     assert caught.value.where == where

@@ -64,7 +64,7 @@ def test_gradients_that_differ_from_step_to_step_move_no_more(bands, momentum):
     for first, _ in itertools.product(range(separation), range(300)):
         gradients = np.zeros((steps, 2))
         joined = np.arange(first, steps, separation)
-        directions = random.normal(size=(len(joined), 2)) + [3.0, 0.0]
+        directions = random.normal(loc=[3.0, 0.0], size=(len(joined), 2))
         gradients[joined] = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         largest = max(largest, np.linalg.norm(matrix @ gradients))
     assert 0.9 * limit < largest <= limit * (1 + 1e-12)
