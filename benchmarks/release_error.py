@@ -15,14 +15,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from wardline.core import SecureRandom
 from wardline.dp.queries import collect
-from wardline.dp.releases import release_planned
+from wardline.dp.releases.tabulate import published_table
 from wardline.plan.resolve_release import resolve_release
 from wardline.policy.release_loader import load_release
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WARDLINE_DATA", ROOT.parent / "shared" / "data"))
-RELEASES = 20
+RELEASES = 400
 
 
 def told(name: str, errors: np.ndarray, cells: str) -> None:
@@ -38,12 +39,15 @@ def income() -> None:
     rows = duckdb.read_parquet(str(source)).aggregate("stabbr, avg(pincp) AS mean, count(*) AS n").fetchall()
     truth = {state: (mean, n) for state, mean, n in rows}
     means, counts, covered = [], [], []
-    used = collect(plan.query).groups.statistics
+    collected = collect(plan.query)
+    used = collected.groups.statistics
     for _ in range(RELEASES):
-        table = release_planned(plan).table.to_pylist()
+        table = published_table(plan, plan.query, collected, SecureRandom()).to_pylist()
         means.append([abs(row["income"] / truth[row["stabbr"]][0] - 1) for row in table])
         counts.append([abs(row["count"] / truth[row["stabbr"]][1] - 1) for row in table])
-        covered.append([row["count_low"] <= n <= row["count_high"] for row, n in zip(table, used["rows"].values)])
+        covered.append(
+            [row["count_low"] <= n <= row["count_high"] for row, n in zip(table, used["rows"].values, strict=True)]
+        )
     told("income by state, against the mean of all rows as they are", np.array(means), f"{len(truth)} states")
     told("number of adults by state", np.array(counts), f"{len(truth)} states")
     print(f"  intervals of the counts that cover the count of the rows used: {np.mean(covered):.1%}")
@@ -59,10 +63,10 @@ def routes() -> None:
         main(str(DATA / "geolife" / "train.parquet"), str(target))
         for name in ("release.yaml", "coarse.yaml"):
             plan = resolve_release(load_release(ROOT / "examples/geolife-routes" / name), data=str(target)).plan
-            exact = collect(plan.query).groups.statistics["rows"].values
-            noisy = np.array(
-                [release_planned(plan).table.column("routes").to_numpy() for _ in range(RELEASES)], dtype=float
-            )
+            collected = collect(plan.query)
+            exact = collected.groups.statistics["rows"].values
+            tables = (published_table(plan, plan.query, collected, SecureRandom()) for _ in range(RELEASES))
+            noisy = np.array([table.column("routes").to_numpy() for table in tables], dtype=float)
             order = np.argsort(-exact, kind="stable")
             for first, last in ((0, 1), (1, 5), (5, 20)):
                 chosen = order[first:last]

@@ -9,6 +9,7 @@ import click
 from wardline.cli.app import COMMANDS, cli
 from wardline.cli.explain_command import documented
 from wardline.policy import reference_markdown
+from wardline.policy.release_reference import release_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Made from the code by tools/reference.py; do not edit. -->\n\n"
@@ -47,6 +48,7 @@ def pages() -> dict[Path, str]:
     folder = ROOT / "docs" / "reference"
     return {
         folder / "policy.md": reference_markdown(),
+        folder / "release.md": release_markdown(),
         folder / "commands.md": commands_page(),
         folder / "codes.md": codes_page(),
     }

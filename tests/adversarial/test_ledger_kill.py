@@ -8,6 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from charging import assert_kept, race
 from wardline.core import digest_value
 from wardline.dp.ledger import Ledger
 
@@ -107,3 +110,12 @@ def test_each_release_is_charged_exactly_once_whoever_is_killed(tmp_path: Path) 
     assert seals == Counter(one for one in expected if one.startswith("own"))
     assert all(ledger.sealed(one) == digest_value(int(one.rsplit("-", 1)[1])) for one in seals)
     assert ledger.spent("d", delta=1e-5).releases == len(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adaptive", [True, False], ids=["filter", "fixed plan"])
+def test_eight_at_once_never_exceed_the_limit_whoever_is_killed(tmp_path: Path, adaptive: bool) -> None:
+    path = tmp_path / "ledger.sqlite"
+    raced = race(str(path), tmp_path, adaptive=adaptive)
+    assert raced.kills >= 6
+    assert_kept(Ledger(path), raced, adaptive=adaptive)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from wardline.cli.app import cli
-from wardline.core import DataError, PolicyError, WardlineError
+from wardline.core import DataError, PolicyError, SecureRandom, WardlineError
+from wardline.dp.engines import DuckDbEngine, Session
 from wardline.dp.ledger import Ledger
 from wardline.dp.queries import Bound, Count, Key, Mean, Query, Sum, Table
 from wardline.dp.releases import plan_release, read_release, release
+from wardline.dp.releases.noise import Noise
 from wardline.plan.resolve_release import resolve_release
 from wardline.policy.release_loader import load_release, parse_release
 
@@ -137,13 +142,14 @@ def test_found_keys_that_are_missing_in_a_row_are_refused(folder: Path) -> None:
     pq.write_table(table, folder / "visits.parquet")
     code, _, error = run(folder)
     assert (code, nothing_happened(folder)) == (2, True)
-    assert isinstance(error, DataError) and "ward" in error.where
+    assert isinstance(error, DataError)
+    assert "ward" in error.where
 
 
 def test_sums_that_could_overflow_are_refused(folder: Path) -> None:
     """With a quantum so fine that 64 bits do not hold the sum; the same table with a coarser one is released."""
     table = Table(pa.table({"x": [1.0] * 4096}))
-    fine = Query(table=table, unit=None, aggregates=(Sum("x", lower=0, upper=1, quantum=2.0**-53),))
+    fine = Query(table=table, unit=None, aggregates=(Sum("x", lower=0, upper=1, quantum=2.0**-52),))
     ledger = Ledger(folder / "ledger.sqlite")
     with pytest.raises(DataError, match="64 bits"):
         release(fine, epsilon=1, ledger=ledger)
@@ -159,7 +165,8 @@ def test_a_damaged_or_missing_file(folder: Path) -> None:
     (folder / "visits.parquet").unlink()
     code, _, error = run(folder)
     assert code == 2
-    assert isinstance(error, DataError) and "visits.parquet" in error.where
+    assert isinstance(error, DataError)
+    assert "visits.parquet" in error.where
     assert nothing_happened(folder)
 
 
@@ -167,7 +174,8 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_charge(folder: Path
     (folder / "out").write_text("a file stands where the folder should be")
     code, _, error = run(folder)
     assert code == 2
-    assert error is not None and "out" in error.where
+    assert error is not None
+    assert "out" in error.where
     assert charges(folder) == 0
 
 
@@ -201,7 +209,18 @@ def test_an_empty_table_has_no_groups_to_find_and_no_range() -> None:
     assert "charged" in caught.value.hint
 
 
-HOSTILE = ['"; DROP TABLE t; --', "it's", "a\\b", "𝕦𝕟𝕚 ∑ é", "select", "\u202edlrow", "a\nb", "${HOME}", "<script>", "`x`"]
+HOSTILE = [
+    '"; DROP TABLE t; --',
+    "it's",
+    "a\\b",
+    "東京 é \u0301",
+    "select",
+    "\u202edlrow",
+    "a\nb",
+    "${HOME}",
+    "<script>",
+    "`x`",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -222,8 +241,10 @@ def test_hostile_names_and_keys_are_names_and_keys(name: str, tmp_path: Path) ->
     made.save(tmp_path / "a.parquet")
     made.plot(tmp_path / "a.svg")
     picture = (tmp_path / "a.svg").read_text()
-    assert "<script" not in picture and "\u202e" not in picture
-    assert "<script" not in made._repr_html_() and "\u202e" not in str(made)
+    assert "<script" not in picture
+    assert "\u202e" not in picture
+    assert "<script" not in made._repr_html_()
+    assert "\u202e" not in str(made)
     if "\n" not in name:  # a line break in a heading is no heading of CSV that all readers agree on
         assert read_release(tmp_path / "a.csv").table.equals(made.table)
     assert read_release(tmp_path / "a.parquet").table.equals(made.table)
@@ -270,3 +291,55 @@ def test_the_good_file_is_good(folder: Path) -> None:
     code, output, _ = run(folder, "--plot")
     assert code == 0, output
     assert charges(folder) == 1
+
+
+class _Meddling:
+    """An engine whose table is written to by somebody else right after it was read."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        self._engine, self._path, self._left = DuckDbEngine(), path, times
+
+    @contextmanager
+    def open(self, table: Table, *, columns: Sequence[str]) -> Iterator[Session]:
+        with self._engine.open(table, columns=columns) as session:
+            yield session
+        self._left -= 1
+        if self._left == 0:
+            rows = pq.read_table(self._path)
+            pq.write_table(pa.concat_tables([rows, rows]), self._path)
+
+
+def test_a_table_that_changes_under_way_gives_no_release(folder: Path) -> None:
+    """Whether it changes before the charge or after: no file, and the charge, if there was one, stays."""
+    query = resolve_release(load_release(folder / "release.yaml")).plan.query
+    for looks, charged in ((1, 0), (2, 1)):
+        pq.write_table(pa.table(ROWS), folder / "visits.parquet")
+        ledger = Ledger(folder / f"{looks}.sqlite")
+        out = folder / f"{looks}.parquet"
+        engine = _Meddling(folder / "visits.parquet", looks)
+        with pytest.raises(DataError, match="changed"):
+            release(query, epsilon=1, ledger=ledger, engine=engine, out=out)
+        assert not out.exists()
+        assert sum(entry.kind == "charge" for entry in ledger.entries()) == charged
+    undisturbed = _Meddling(folder / "visits.parquet", 100)
+    pq.write_table(pa.table(ROWS), folder / "visits.parquet")
+    release(query, epsilon=1, engine=undisturbed, out=folder / "good.parquet")
+    assert (folder / "good.parquet").exists()
+
+
+def test_noise_never_wraps_around() -> None:
+    """Numbers at the ends of 64 bits: the noisy sum is the nearest one within; plain addition would wrap."""
+    limits = np.iinfo(np.int64)
+    exact = np.array([limits.max, limits.min] * 500)
+    noisy = Noise(kind="laplace", scale=1e6).added_to(exact, SecureRandom())
+    assert (np.sign(noisy) == np.sign(exact)).all()
+    assert (np.abs(noisy) > 9e18).all()
+    with np.errstate(over="ignore"):
+        assert (exact[0] + np.arange(3) < 0).any()
+
+
+def test_noise_beyond_what_is_exact_is_refused_before_the_charge() -> None:
+    aggregates = (Sum("x", lower=0, upper=1, quantum=2.0**-53),)
+    query = Query(table=Table(pa.table({"x": [1.0]})), unit=None, aggregates=aggregates)
+    with pytest.raises(ValueError, match="larger quantum"):
+        plan_release(query, epsilon=0.01)

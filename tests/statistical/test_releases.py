@@ -1,14 +1,13 @@
 """Figures of releases are unbiased, their noise is as wide as they say, and their intervals cover what they should.
 
-Each check passes by chance alone with a probability of at most 1e-6, and each is run against a twin whose noise is wrong
-by a tenth (or whose interval ignores what it must not), which it has to notice.
+Each check fails by chance with a probability of at most 1e-6, and each is run against a twin whose noise is wrong by a
+tenth (or whose interval ignores what it must not), which it has to notice.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,20 @@ from scipy import stats
 from wardline.attacks.mechanism_audit import audit_mechanism
 from wardline.core import SecureRandom
 from wardline.dp.mechanisms import geometric_partitions
-from wardline.dp.queries import Aggregate, Bound, Count, Key, Mean, Persons, Quantiles, Query, Sum, Table, Variance, collect
+from wardline.dp.queries import (
+    Aggregate,
+    Bound,
+    Count,
+    Key,
+    Mean,
+    Persons,
+    Quantiles,
+    Query,
+    Sum,
+    Table,
+    Variance,
+    collect,
+)
 from wardline.dp.releases import plan_release
 from wardline.dp.releases.plan import Price, ReleasePlan
 from wardline.dp.releases.selection import Selection
@@ -108,7 +120,7 @@ def test_counts_and_sums_are_unbiased_and_as_noisy_as_they_say(
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(0.2, 0.0), (0.2, 1e-6), (1.0, 0.0)])
 def test_intervals_cover(rows: pa.Table, epsilon: float, delta: float) -> None:
-    """Counts and sums exactly 95 %, means, variances and quantiles at least; groups are small, so the noise is strong."""
+    """Counts and sums 95 %, means, variances and quantiles at least that; groups are small, so the noise is strong."""
     query = asked(
         rows,
         Count(),
@@ -141,7 +153,9 @@ def test_intervals_for_noise_that_is_wider_by_a_tenth_are_noticed() -> None:
     """Positive control: 40,000 counts, of which 93.3 % instead of 95 % are covered: > 10 deviations."""
     groups = 40_000
     table = pa.table({"g": np.arange(groups)})
-    query = Query(table=Table(table), unit=None, by=(Key("g", range(groups)),), aggregates=(Sum("g", lower=-1, upper=1),))
+    query = Query(
+        table=Table(table), unit=None, by=(Key("g", range(groups)),), aggregates=(Sum("g", lower=-1, upper=1),)
+    )
     plan = plan_release(query, epsilon=0.05)
     exact = np.clip(np.arange(groups), -1, 1).astype(float)
     narrow, wide = released(plan), released(weakened(plan))
@@ -211,7 +225,11 @@ def test_persons_with_several_rows_are_counted_with_the_noise_that_they_need() -
     table = pa.table({"who": rng.integers(0, 50_000, 120_000), "g": rng.integers(0, 2000, 120_000)})
     keys = (Key("g", range(2000)),)
     query = Query(
-        table=Table(table), unit="who", bound=Bound(groups=5, rows_per_group=1), by=keys, aggregates=(Count(), Persons())
+        table=Table(table),
+        unit="who",
+        bound=Bound(groups=5, rows_per_group=1),
+        by=keys,
+        aggregates=(Count(), Persons()),
     )
     plan = plan_release(query, epsilon=1.0)
     exact = collect(query).groups.statistics["persons"].values.astype(float)
@@ -219,8 +237,6 @@ def test_persons_with_several_rows_are_counted_with_the_noise_that_they_need() -
     assert plan.noise(plan.layout.measures["persons"]).scale == pytest.approx(10.0)
     for label in ("count", "persons"):
         assert covered(found, label, exact) >= least_covered(2000, 0.95)
-
-
 
 
 def test_an_audit_finds_no_more_than_epsilon_and_finds_noise_for_half_of_it() -> None:
@@ -236,7 +252,9 @@ def test_an_audit_finds_no_more_than_epsilon_and_finds_noise_for_half_of_it() ->
 
         def outputs(count: int) -> npt.NDArray[np.float64]:
             found = released(plan)
-            return np.stack([found.column(name).to_numpy()[:count].astype(float) for name in ("count", "total")], axis=1)
+            return np.stack(
+                [found.column(name).to_numpy()[:count].astype(float) for name in ("count", "total")], axis=1
+            )
 
         return outputs
 
@@ -248,6 +266,9 @@ def test_an_audit_finds_no_more_than_epsilon_and_finds_noise_for_half_of_it() ->
         confidence=1 - FALSE_ALARM,
         broken=(run(full, 4.0), run(lacking, 4.0)),
     )
-    assert found.value is not None and found.value <= 2.0
+    assert found.value is not None
+    assert found.value <= 2.0
     assert found.value > 1.0  # the audit has teeth: it proves more than half of what is promised
-    assert found.control is not None and found.control.passed and found.control.value > 2.0
+    assert found.control is not None
+    assert found.control.passed
+    assert found.control.value > 2.0

@@ -20,8 +20,6 @@ MODULES = sorted(
     for path in SOURCE.rglob("*.py")
     if path.name != "__main__.py"
 )
-# Rooms that are of no use without training; whoever imports them is told what to install.
-NEED_TRAINING = {"wardline.plan", "wardline.run"}
 
 BLOCK = """
 import sys
@@ -115,10 +113,7 @@ def test_every_module_imports_without_extras_or_says_which_one_is_missing() -> N
     rooms = {name for name in MODULES if name.count(".") <= 1}
     assert len(rooms) > 10
     for name, (outcome, what) in told.items():
-        if name in NEED_TRAINING:
-            assert outcome == "extra", name
-            assert what in {"pip install 'wardline[dp]'", "pip install 'wardline[torch]'"}, name
-        elif name in rooms:
+        if name in rooms:
             assert outcome == "ok", name
         elif outcome == "extra":
             assert re.fullmatch(r"pip install 'wardline\[\w+\]'", what), name
@@ -143,7 +138,7 @@ def test_every_public_name_is_there_or_names_its_extra() -> None:
     rooms = [
         name
         for name in MODULES
-        if name.count(".") <= 1 and name not in NEED_TRAINING | {"wardline._version", "wardline.cli"}
+        if name.count(".") <= 1 and name not in {"wardline._version", "wardline.cli"}
     ]
     without = _python(BLOCK.format(blocked=sorted(_extras())) + script, *rooms)
     assert without.returncode == 0, without.stderr

@@ -46,14 +46,15 @@ def command(
 
     The ledger is charged before anything is computed, and never given anything back.
     """
-    from wardline.plan.resolve_release import resolve_release
+    from wardline.core.extras import need
     from wardline.policy.release_loader import load_release
 
-    resolved = resolve_release(load_release(spec), data=data)
+    loaded = load_release(spec)
+    resolved: ResolvedRelease = need("wardline.plan.resolve_release", extra="query").resolve_release(loaded, data=data)
     if plan_only:
         click.echo(json.dumps(_plan_json(resolved), indent=2) if output_format == "json" else str(resolved.plan))
         return
-    from wardline.run.table_release import TableReleaseOptions, release_table
+    from wardline.run import TableReleaseOptions, release_table
 
     outcome = release_table(
         resolved,

@@ -25,7 +25,11 @@ _NAMES_SHOWN = 12
 
 
 def enforce(
-    contract: Contract, table: pa.Table, *, constant_features: Literal["refuse", "keep"] = "refuse"
+    contract: Contract,
+    table: pa.Table,
+    *,
+    constant_features: Literal["refuse", "keep"] = "refuse",
+    to_learn: bool = True,
 ) -> pa.Table:
     """Hold a table to its contract and bring its columns to one type for each kind.
 
@@ -39,6 +43,8 @@ def enforce(
         table: any table.
         constant_features: what to do about a feature that is the same in all rows. An image keeps them: the
             pixels at its border are part of its shape.
+        to_learn: whether a classifier is to be trained. If not, features may be constant or missing throughout and
+            classes may be absent: whether they are would be told by a refusal.
 
     Returns:
         The contract's features and target in its order, and the unit column last: number as float64, integer
@@ -59,7 +65,7 @@ def enforce(
         except NotConvertibleError as error:
             breaches.append(error.breach)
     breaches += _check_values([column for column in present if column.name in converted], converted)
-    for column in present:
+    for column in present if to_learn else []:
         if column.name in converted:
             breaches += _check_variety(contract, column, converted[column.name], constant_features)
     unit = contract.unit_column

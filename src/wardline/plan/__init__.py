@@ -1,6 +1,6 @@
-"""Room `plan`: a policy, resolved against the facts of its data; or a table release, resolved without any.
+"""Room `plan`: a policy, resolved against the facts of its data.
 
-Names are loaded when first used: a table release does not wait for torch.
+Names are loaded when first used: a table release (`resolve_release`, not named here) does not wait for torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from wardline.plan.cost import expected_seconds
     from wardline.plan.plan import AuditStep, DataFacts, MembershipStep, NotAssessed, Plan, Step
     from wardline.plan.resolve_policy import contract_of, resolve
-    from wardline.plan.resolve_release import ResolvedRelease, resolve_release
 
 __all__ = [
     "AuditStep",
@@ -21,12 +20,10 @@ __all__ = [
     "MembershipStep",
     "NotAssessed",
     "Plan",
-    "ResolvedRelease",
     "Step",
     "contract_of",
     "expected_seconds",
     "resolve",
-    "resolve_release",
 ]
 
 __getattr__ = lazy(
@@ -35,6 +32,6 @@ __getattr__ = lazy(
         "cost": ("expected_seconds",),
         "plan": ("AuditStep", "DataFacts", "MembershipStep", "NotAssessed", "Plan", "Step"),
         "resolve_policy": ("contract_of", "resolve"),
-        "resolve_release": ("ResolvedRelease", "resolve_release"),
     },
+    extra="dp",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TypeVar, assert_never
 
 from wardline.core import PolicyError
@@ -74,10 +74,9 @@ def resolve_release(loaded: LoadedRelease, *, data: str | None = None) -> Resolv
     """
     spec = loaded.spec
     table = _at(loaded, ("table",), lambda: Table(_source(loaded, data), name=spec.table.name))
-    keys = tuple(_at(loaded, ("by", place), lambda one=one: _key(one)) for place, one in enumerate(spec.by))
+    keys = tuple(_at(loaded, ("by", place), partial(_key, one)) for place, one in enumerate(spec.by))
     aggregates = tuple(
-        _at(loaded, ("aggregates", place), lambda one=one: _aggregate(one))
-        for place, one in enumerate(spec.aggregates)
+        _at(loaded, ("aggregates", place), partial(_aggregate, one)) for place, one in enumerate(spec.aggregates)
     )
     unit, bound = None, None
     if spec.unit != "row":
@@ -97,9 +96,7 @@ def resolve_release(loaded: LoadedRelease, *, data: str | None = None) -> Resolv
     plan = _at(
         loaded,
         ("epsilon",),
-        lambda: plan_release(
-            query, epsilon=spec.epsilon, delta=spec.delta, share=dict(spec.share), totals=spec.totals
-        ),
+        lambda: plan_release(query, epsilon=spec.epsilon, delta=spec.delta, share=dict(spec.share), totals=spec.totals),
     )
     limit = None if spec.limit is None else Limit(epsilon=spec.limit.epsilon, delta=spec.limit.delta)
     if spec.plot is not None and spec.plot not in plan.labels:

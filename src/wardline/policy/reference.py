@@ -78,7 +78,7 @@ def reference_markdown() -> str:
     parts = [_INTRODUCTION, f"```yaml\n{example}```\n"]
     headings: set[str] = set()
     for location, model in PLACES.items():
-        parts.append("\n" + "\n".join(_section(location, model, headings)) + "\n")
+        parts.append("\n" + "\n".join(section(location, model, headings)) + "\n")
     parts.append("\n## What the parts must agree on\n\n")
     for check in CHECKS:
         parts.append(f"- {_first_line(check.__doc__)}\n")
@@ -93,7 +93,8 @@ def _first_line(text: str | None) -> str:
     return inspect.cleandoc(text or "").splitlines()[0]
 
 
-def _section(location: Location, model: type[Part], headings: set[str]) -> Iterator[str]:
+def section(location: Location, model: type[Part], headings: set[str]) -> Iterator[str]:
+    """The lines of one model's section: its heading if it is new, its text, its keys."""
     top = location[0] if location else "top level"
     if top not in headings:
         headings.add(top)

@@ -1,4 +1,4 @@
-"""Reading the file of a table release: hostile bytes in, a checked value with the line of each key out, or one error."""
+"""Reading the file of a release: hostile bytes in, a checked value with the line of each key out, or one error."""
 
 from __future__ import annotations
 

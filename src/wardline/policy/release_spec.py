@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WrapSerializer
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, WrapSerializer
 from pydantic import model_validator as check_whole
 
 from wardline.policy.dataset import Budget
@@ -34,7 +34,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-Plain: TypeAlias = Annotated[Any, BeforeValidator(_plain)]
+Plain: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_plain),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}),
+]
 Rows: TypeAlias = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
 Label: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
@@ -87,12 +91,12 @@ class KeySpec(Part):
     column: ColumnName = Field(description="the column", examples=["state"])
     values: Annotated[tuple[Plain, ...], size(1, 20_000), Distinct, Sequence] | None = Field(
         default=None,
-        description="the groups, if they are public knowledge; each is released, also if nobody is in it. Without them, "
-        "groups are found in the data, and only those with enough persons are released, which needs a delta",
+        description="the groups, if they are public knowledge; each is released, also if nobody is in it. Without "
+        "them, groups are found in the data, and only those with enough persons are released, which needs a delta",
         examples=[["AK", "AL"]],
     )
     first: int | None = Field(default=None, description="the groups are whole numbers from this one", examples=[0])
-    last: int | None = Field(default=None, description="... to this one", examples=[9])
+    last: int | None = Field(default=None, description="the groups are whole numbers up to this one", examples=[9])
     cell: Positive | None = Field(
         default=None,
         description="width of a cell in the column's unit; the key is then floor(column / cell)",
@@ -108,14 +112,14 @@ class KeySpec(Part):
             if self.values is not None:
                 raise refusal("has both values and first", "give one of them")
             if not 0 <= self.last - self.first < 10_000_000:
-                raise refusal("first and last span no groups, or more than ten million", "first must not be above last")
+                raise refusal("spans no groups, or more than ten million", "let first not be above last")
         return self
 
 
 class _Labelled(Part):
     label: Label | None = Field(
         default=None,
-        description="what the result's column is called: letters, digits and underscores; by default the column and kind",
+        description="what the result's column is called: letters, digits, underscores; by default the column and kind",
         examples=["income_mean"],
     )
 
@@ -139,8 +143,8 @@ class _OfColumn(_Labelled):
 class _Ranged(_OfColumn):
     lower: float | None = Field(
         default=None,
-        description="values below are raised to it; from public knowledge, never from the data. Without lower and upper, "
-        "a range is found privately, at a part of the price",
+        description="values below are raised to it; from public knowledge, never from the data. Without lower and "
+        "upper, a range is found privately, at a part of the price",
         examples=[0],
     )
     upper: float | None = Field(default=None, description="values above are lowered to it", examples=[200000])
@@ -208,18 +212,12 @@ class TopSpec(_OfColumn):
 
 
 AggregateSpec: TypeAlias = (
-    CountSpec
-    | PersonsSpec
-    | SumSpec
-    | MeanSpec
-    | VarianceSpec
-    | QuantilesSpec
-    | HistogramSpec
-    | TopSpec
+    CountSpec | PersonsSpec | SumSpec | MeanSpec | VarianceSpec | QuantilesSpec | HistogramSpec | TopSpec
 )
 """What can be asked for each group."""
 
 TaggedAggregate: TypeAlias = Annotated[AggregateSpec, Field(discriminator="kind")]
+
 
 def _freeze(value: Mapping[str, float]) -> Mapping[str, float]:
     return MappingProxyType(dict(value))
@@ -239,8 +237,8 @@ class ReleaseSpec(Part):
     purpose: Text = Field(description="what it is for, in one sentence", examples=["Average income of each state."])
     table: TableSpec = Field(description="where the rows are", examples=[{"source": "file:people.parquet"}])
     unit: UnitChoice = Field(
-        description="who is protected: row if each row is another person, else the column that names the person and how "
-        "much of one person is used",
+        description="who is protected: row if each row is another person, else the column that names the person and "
+        "how much of one person is used",
         examples=[{"column": "household", "rows": 4}],
     )
     where: Annotated[str, Field(min_length=1, max_length=4000)] | None = Field(
@@ -255,7 +253,9 @@ class ReleaseSpec(Part):
         description="what is asked for each group; at least one", examples=[[{"kind": "count"}]]
     )
     totals: bool = Field(
-        default=False, description="whether totals over the keys are released, too, consistent with the groups"
+        default=False,
+        description="whether totals over the keys are released, too, consistent with the groups",
+        examples=[True],
     )
     epsilon: Annotated[float, Field(gt=0, le=1000)] = Field(
         description="the most that the release may reveal about one unit, as privacy loss", examples=[0.5]
@@ -265,9 +265,7 @@ class ReleaseSpec(Part):
         description="the probability mass on which epsilon may not hold: far below 1 / number of persons; 0 for none",
         examples=[1e-6],
     )
-    share: Annotated[
-        Mapping[str, Positive], size(0, 64), AfterValidator(_freeze), WrapSerializer(as_dict)
-    ] = Field(
+    share: Annotated[Mapping[str, Positive], size(0, 64), AfterValidator(_freeze), WrapSerializer(as_dict)] = Field(
         default_factory=lambda: MappingProxyType({}),
         description="weights of aggregates in the division of the price, by label; 1 where none is given",
         examples=[{"income_mean": 2}],

@@ -141,7 +141,9 @@ def _word(error: ErrorDetails, catalogue: Catalogue) -> Problem:
         case "union_tag_invalid":
             key, tag = str(context["discriminator"]).strip("'"), str(context["tag"])
             return Problem(
-                path=(*path, key), message=f"{show(tag)} is not known", hint=nearest(tag, _tags(path, catalogue), "known")
+                path=(*path, key),
+                message=f"{show(tag)} is not known",
+                hint=nearest(tag, _tags(path, catalogue), "known"),
             )
         case "literal_error" if path == ("data", "unit"):
             return Problem(

@@ -23,10 +23,11 @@ __all__ = [
     "run",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "stages": ("RunOptions", "RunOutcome", "plan_run", "run"),
-        "table_release": ("TableReleaseOptions", "TableReleaseOutcome", "release_table"),
-    },
-)
+_TABLES = ("TableReleaseOptions", "TableReleaseOutcome", "release_table")
+
+_of_training = lazy(__name__, {"stages": ("RunOptions", "RunOutcome", "plan_run", "run")}, extra="dp")
+_of_tables = lazy(__name__, {"table_release": _TABLES}, extra="query")
+
+
+def __getattr__(name: str) -> object:
+    return _of_tables(name) if name in _TABLES else _of_training(name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wardline.core import Claim, Measurement
+from wardline.core import BudgetError, Claim, Measurement
 from wardline.core.canonical import to_json
 from wardline.crypto import SigningKey
 from wardline.dp import Ledger, dataset_key
@@ -50,7 +51,18 @@ class Findings:
 def ledger_facts(plan: Plan, ledger: Ledger) -> dict[str, Any]:
     """What the ledger says about this data set, all releases together."""
     dataset = dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit)
-    spent = ledger.spent(dataset, delta=plan.limit.delta if plan.limit else plan.training.delta)
+    delta = plan.limit.delta if plan.limit else plan.training.delta
+    spent = ledger.spent(dataset, delta=delta)
+    while not math.isfinite(spent.epsilon) and delta < 0.1:
+        # Without a limit, other releases may have larger deltas of their own: told at one that leaves something.
+        delta *= 10
+        spent = ledger.spent(dataset, delta=delta)
+    if not math.isfinite(spent.epsilon):
+        raise BudgetError(
+            "the releases about this data set bound nothing together: their deltas add up to more than 0.1",
+            where=dataset,
+            hint="`wardline ledger show` lists them; state a budget in the policy",
+        )
     return {
         "releases": spent.releases,
         "epsilon": spent.epsilon,

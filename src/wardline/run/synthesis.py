@@ -224,7 +224,7 @@ def _charged(asked: _Asked, made: Synthetic, apart: pa.Table, *, ledger: Ledger,
 
 def _parts(loaded: LoadedPolicy, plan: SynthesisPlan, table: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The rows to make a table of, and the rows of the held-out units."""
-    held = enforce(plan.contract, table, constant_features="keep")
+    held = enforce(plan.contract, table, to_learn=False)
     split = split_by_unit(
         Encoder(plan.contract).encode(held),
         holdout=loaded.policy.data.holdout,

@@ -49,18 +49,17 @@ def render_quality(project: str, made: Synthetic, quality: Quality) -> bytes:
 
 
 def _figures(quality: Quality) -> Section:
+    rows = max((one.trials for one in quality.measurements), default=0)
     return Section(
         title="How near it is to real rows",
-        text=("Each figure with its interval at 95 % confidence.",),
-        columns=("figure", "of", "value", "from", "to", "rows"),
+        text=(f"Compared with about {rows:,} held-out rows; intervals at 95 % confidence.",),
+        columns=("figure", "of", "value", "interval"),
         rows=tuple(
             (
                 _NAMES.get(one.quantity, one.quantity),
                 _SUBJECTS.get(one.subject, ("third", one.subject))[1],
-                "none" if one.value is None else f"{one.value:.4f}",
-                "" if one.interval is None else f"{one.interval.low:.4f}",
-                "" if one.interval is None else f"{one.interval.high:.4f}",
-                f"{one.trials:,}",
+                "none" if one.value is None else f"{one.value:.3f}",
+                "" if one.interval is None else f"{one.interval.low:.3f} to {one.interval.high:.3f}",
             )
             for one in quality.measurements
         ),

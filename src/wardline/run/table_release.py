@@ -51,7 +51,9 @@ class TableReleaseOutcome:
     charged: bool
 
 
-def release_table(resolved: ResolvedRelease, *, options: TableReleaseOptions, progress: Progress) -> TableReleaseOutcome:
+def release_table(
+    resolved: ResolvedRelease, *, options: TableReleaseOptions, progress: Progress
+) -> TableReleaseOutcome:
     """Charge, compute, write and seal; or give what was sealed before for the same release of the same data.
 
     Args:

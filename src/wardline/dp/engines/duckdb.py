@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from wardline.core.errors import DataError
 from wardline.dp.engines.base import REFUSED, Dialect, Kind, translated
-from wardline.dp.engines.files import Stamp, check_unchanged, default_spill_folder, files_of, stamps
+from wardline.dp.engines.files import check_unchanged, default_spill_folder, files_of, stamps
 from wardline.dp.queries.query import Table
 
 _KINDS: Mapping[str, Kind] = {
@@ -38,7 +38,8 @@ _KINDS: Mapping[str, Kind] = {
     "BOOLEAN": "truth",
 }
 _CSV = (".csv", ".tsv", ".txt")
-_PACKED = (".gz", ".zst")
+_PARQUET = (".parquet", ".pq")
+_PACKED = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +81,12 @@ class DuckDbEngine:
                 connection.register("source", source)
                 yield DuckDbSession(connection=connection, where=table.name or "the table in memory")
                 return
-            files = files_of(source)
+            files, where = files_of(source), str(source)
             before = stamps(files)
-            where = str(source)
-            with translated((duckdb.Error,), where=where, hint=REFUSED):
-                connection.execute(_view(files, columns, before).sql("duckdb"))
-            yield DuckDbSession(connection=connection, where=where)
+            with _named(files) as names:
+                with translated((duckdb.Error,), where=where, hint=REFUSED):
+                    connection.execute(_view(files, names).sql("duckdb"))
+                yield DuckDbSession(connection=connection, where=where)
             check_unchanged(source, before)
 
     def _config(self) -> dict[str, Any]:
@@ -93,6 +94,8 @@ class DuckDbEngine:
             "temp_directory": str(self.spill_folder or default_spill_folder()),
             # Rows need not come in any order, and keeping one costs memory.
             "preserve_insertion_order": False,
+            # A file that was replaced is read again, also if its clock stood still.
+            "enable_external_file_cache": False,
             # Reading a file never fetches code.
             "autoinstall_known_extensions": False,
         }
@@ -144,32 +147,52 @@ def _kind(type_name: str) -> Kind:
     return _KINDS.get(type_name, "other")
 
 
-def _view(files: Sequence[Path], columns: Sequence[str], before: Sequence[Stamp]) -> exp.Create:
+@contextmanager
+def _named(files: Sequence[Path]) -> Iterator[list[str]]:
+    """Names by which DuckDB reads these files and no others.
+
+    DuckDB takes a name with ``*``, ``?`` or ``[`` for a pattern, and knows no way to say that it is none. Such files are
+    opened here and named by their descriptors.
+    """
+    with ExitStack() as opened:
+        names = []
+        for path in files:
+            name = str(path.absolute())
+            if any(sign in name for sign in "*?["):
+                name = f"/dev/fd/{opened.enter_context(path.open('rb')).fileno()}"
+            names.append(name)
+        yield names
+
+
+def _view(files: Sequence[Path], names: Sequence[str]) -> exp.Create:
     """A view of Parquet files; of CSV files a table, so that their text is read once."""
     suffixes = {_suffix(path) for path in files}
     if len(suffixes) > 1:
-        raise DataError("files of different kinds", where=before[0][0], hint="name either Parquet or CSV files")
-    # Names are put into brackets where DuckDB would take them for a pattern.
-    names = exp.Array(expressions=[exp.Literal.string(_literally(path)) for path in files])
-    csv = suffixes.pop() in _CSV
-    scan = exp.Anonymous(this="read_csv" if csv else "read_parquet", expressions=[names])
-    select = exp.select(exp.Star()).from_(exp.Table(this=scan))
-    target = exp.table_("source", quoted=True)
-    temporary = exp.Properties(expressions=[exp.TemporaryProperty()])  # seen by this connection alone
-    return exp.Create(this=target, kind="TABLE" if csv else "VIEW", expression=select, properties=temporary)
+        raise DataError("files of different kinds", where=str(files[0].parent), hint="name either Parquet or CSV files")
+    kind, packed = suffixes.pop()
+    scan = exp.Anonymous(
+        this="read_parquet" if kind == "parquet" else "read_csv",
+        expressions=[exp.Array(expressions=[exp.Literal.string(name) for name in names])],
+    )
+    if kind == "csv":
+        scan.append("expressions", exp.EQ(this=exp.to_identifier("compression"), expression=exp.Literal.string(packed)))
+    return exp.Create(
+        this=exp.table_("source", quoted=True),
+        kind="VIEW" if kind == "parquet" else "TABLE",
+        expression=exp.select(exp.Star()).from_(exp.Table(this=scan)),
+        properties=exp.Properties(expressions=[exp.TemporaryProperty()]),  # seen by this connection alone
+    )
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path) -> tuple[str, str]:
+    """Whether a file is Parquet or CSV by its name, and how it is compressed."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
+    packed = _PACKED.get(suffixes.pop(), "none") if suffixes and suffixes[-1] in _PACKED else "none"
     last = suffixes[-1] if suffixes else ""
-    if last not in (*_CSV, ".parquet", ".pq"):
-        raise DataError(
-            "neither Parquet nor CSV by its name", where=str(path), hint="name it .parquet, .csv, .csv.gz or .csv.zst"
-        )
-    return ".csv" if last in _CSV else ".parquet"
-
-
-def _literally(path: Path) -> str:
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path.absolute()))
+    if last in _PARQUET and packed == "none":
+        return "parquet", "none"
+    if last in _CSV:
+        return "csv", packed
+    raise DataError(
+        "neither Parquet nor CSV by its name", where=str(path), hint="name it .parquet, .csv, .csv.gz or .csv.zst"
+    )

@@ -139,7 +139,7 @@ class DpLogisticRegression(ClassifierMixin, PrivateEstimator):  # type: ignore[m
         learned = theta.reshape(-1, problem.columns)
         self.coef_ = learned[:, :-1].copy()
         self.intercept_ = learned[:, -1].copy()
-        self.classes_ = classes
+        self.classes_, self._scaler = classes, scaler
         self.events_ = events
         self.claim_ = fit_claim(
             name="logistic_regression",
@@ -156,8 +156,7 @@ class DpLogisticRegression(ClassifierMixin, PrivateEstimator):  # type: ignore[m
         """The margin in favour of the second class, or the logits of all classes if there are more."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        lower, upper = check_bounds(self.bounds, X.shape[1])
-        scaled = RowScaler(lower=lower, upper=upper, clip_norm=self.clip_norm).transform(X)
+        scaled = self._scaler.transform(X)
         found: Float64[np.ndarray, "rows ..."] = scaled[:, :-1] @ self.coef_.T + self.intercept_
         return found[:, 0] if len(self.classes_) == 2 else found
 

@@ -139,3 +139,23 @@ def quantise_outputs(values: Float64[np.ndarray, "*shape"]) -> Int64[np.ndarray,
     """Outputs as whole multiples of `OUTPUT_STEP`."""
     found: Int64[np.ndarray, "*shape"] = np.rint(np.asarray(values) * _PER_UNIT).astype(np.int64)
     return found
+
+
+def start_and_clip(counts: Float64[np.ndarray, " cells"], *, noise: float) -> tuple[Float64[np.ndarray, " one"], float]:
+    """Where a regression starts, and where it clips its residuals.
+
+    Args:
+        counts: a noisy histogram over [-1, 1].
+        noise: the standard deviation of a cell's noise.
+
+    Returns:
+        Its mean, and about twice its standard deviation, a power of two of at most 2. Post-processing.
+    """
+    # A cell that does not stand out from its noise would pull the mean towards 0 and widen the spread.
+    clear = np.where(counts > 3.0 * noise, counts, 0.0)
+    if clear.sum() <= 0.0:
+        return np.zeros(1), 1.0
+    centres = (np.arange(len(counts)) + 0.5) * (2.0 / len(counts)) - 1.0
+    mean = float(np.average(centres, weights=clear))
+    spread = math.sqrt(float(np.average((centres - mean) ** 2, weights=clear)) + 1.0 / len(counts) ** 2)
+    return np.array([mean]), 2.0 ** min(1, round(math.log2(2.0 * spread)))

@@ -26,6 +26,7 @@ from wardline.dp.estimators.targets import (
     RegressionTarget,
     Target,
     quantise_outputs,
+    start_and_clip,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class _Boosted(PrivateEstimator):
             raise ValueError(f"learning_rate must be above 0 and at most 1, not {self.learning_rate}")
         return Account(ledger=self.ledger, dataset=self.dataset, limit=self.limit)
 
-    def _grid(self, columns: int) -> Grid:
+    def _make_grid(self, columns: int) -> Grid:
         lower, upper = check_bounds(self.bounds, columns)
         names = getattr(self, "feature_names_in_", None)
         categorical = check_categorical(self.categorical_features, names, lower=lower, upper=upper)
@@ -137,7 +138,7 @@ class _Boosted(PrivateEstimator):
             learning_rate=self.learning_rate,
             random=random,
         )
-        self.start_, self._bins = start, bins
+        self.start_, self._bins, self._grid = start, bins, grid
         self.bin_edges_ = [edges(grid, feature, one) for feature, one in enumerate(bins)]
         self.events_ = plan.events
 
@@ -164,10 +165,9 @@ class _Boosted(PrivateEstimator):
         """The sum of all functions and the start, for every row."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        grid = self._grid(X.shape[1])
         total = np.repeat(self.start_[None, :], len(X), axis=0)
         for feature, (one, scores) in enumerate(zip(self._bins, self.scores_, strict=True)):
-            total += scores.T[one.of_cell[grid.read(feature, X[:, feature])]]
+            total += scores.T[one.of_cell[self._grid.read(feature, X[:, feature])]]
         return total
 
 
@@ -254,7 +254,7 @@ class DpBoostingClassifier(ClassifierMixin, _Boosted):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=1)
         classes, codes = encode_labels(y, self.classes)
         random = SecureRandom()
-        columns = _read(X, self._grid(X.shape[1]), groups, random)
+        columns = _read(X, self._make_grid(X.shape[1]), groups, random)
         plan = self._plan(columns.grid, 1 if len(classes) == 2 else len(classes))
         unit = "row" if groups is None else "person"
         release_id = account.charge(plan.events, unit=unit, description="boosted trees, classifier")
@@ -365,7 +365,7 @@ class DpBoostingRegressor(RegressorMixin, _Boosted):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=1, y_numeric=True)
         low, high = self._target_range()
         random = SecureRandom()
-        columns = _read(X, self._grid(X.shape[1]), groups, random)
+        columns = _read(X, self._make_grid(X.shape[1]), groups, random)
         plan = self._plan(columns.grid, 1)
         unit = "row" if groups is None else "person"
         release_id = account.charge(plan.events, unit=unit, description="boosted trees, regressor")
@@ -378,16 +378,17 @@ class DpBoostingRegressor(RegressorMixin, _Boosted):  # type: ignore[misc]
             noise_multiplier=plan.counting_noise,
             random=random,
         )
-        start, clip = _start_and_clip(counts, noise=plan.counting_noise)
+        start, clip = start_and_clip(counts, noise=plan.counting_noise)
         target = RegressionTarget(values=quantise_outputs(scaled), unit=clip)
         self._learn(columns, target, plan=plan, start=start, random=random)
+        self._range = low, high
         self.claim_ = self._claim("boosting_regressor", plan, unit=unit, public_classes=None)
         account.seal(release_id, self._learned())
         return self
 
     def predict(self, X: Any) -> Float64[np.ndarray, " rows"]:
         """The expected number, within the bounds of the target."""
-        low, high = self._target_range()
+        low, high = self._range
         found = low + (self._outputs(X)[:, 0] + 1.0) / 2.0 * (high - low)
         predicted: Float64[np.ndarray, " rows"] = np.clip(found, low, high)
         return predicted
@@ -399,17 +400,3 @@ class DpBoostingRegressor(RegressorMixin, _Boosted):  # type: ignore[misc]
             )
         low, high = check_bounds(self.target_bounds, 1)
         return float(low[0]), float(high[0])
-
-
-def _start_and_clip(
-    counts: Float64[np.ndarray, " cells"], *, noise: float
-) -> tuple[Float64[np.ndarray, " one"], float]:
-    """The mean of a noisy histogram over [-1, 1], and about twice its standard deviation, a power of two."""
-    # A cell that does not stand out from its noise would pull the mean towards 0 and widen the spread.
-    clear = np.where(counts > 3.0 * noise, counts, 0.0)
-    if clear.sum() <= 0.0:
-        return np.zeros(1), 1.0
-    centres = (np.arange(len(counts)) + 0.5) * (2.0 / len(counts)) - 1.0
-    mean = float(np.average(centres, weights=clear))
-    spread = math.sqrt(float(np.average((centres - mean) ** 2, weights=clear)) + 1.0 / len(counts) ** 2)
-    return np.array([mean]), 2.0 ** min(1, round(math.log2(2.0 * spread)))

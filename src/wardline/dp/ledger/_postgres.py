@@ -79,9 +79,11 @@ _EXPECTED = {
 # The first two characters of SQLSTATE that speak of the place rather than of the content.
 _PLACE = {
     "08": "the connection failed",
+    "25": "the server is read-only",
     "28": "the server does not let this user in",
     "3D": "there is no such database",
     "3F": "there is no such schema",
+    "40": "the server gave up the transaction; try again",
     "53": "the server is out of room, memory or connections",
     "55": "another process holds it",
     "57": "the server is shutting down",

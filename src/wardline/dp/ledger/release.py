@@ -23,7 +23,7 @@ class Limit:
         delta: in (0, 1).
         adaptive: whether somebody may choose a release (its noise, its sampling, or whether to make it) after
             looking at earlier ones. Then the limit is kept by a filter, which is a theorem for that case and
-            leaves 5 to 15 % of epsilon unused. False says that all parameters were fixed before the first result
+            leaves 3 to 14 % of epsilon unused. False says that all parameters were fixed before the first result
             was seen; then the exact composition is compared with the limit. The ledger cannot check which is true.
     """
 

@@ -94,7 +94,7 @@ def sum_term(noisy: Noisy) -> Term:
 
 
 def sum_answer(aggregate: Sum, noisy: Noisy) -> Answer:
-    """A sum: exact interval of its noise, moved out by what rounding to the quantum can have changed."""
+    """A sum of the rounded values; rounding to the quantum is far finer than the noise."""
     return linear(aggregate.label, [sum_term(noisy)])
 
 
@@ -157,7 +157,7 @@ def quantile_answers(aggregate: Quantiles, noisy: Noisy) -> tuple[Answer, ...]:
     ranks = np.cumsum(tree.fit(noisy.values), axis=1)
     total = ranks[:, -1]
     edges = np.linspace(aggregate.lower, aggregate.upper, tree.bins + 1)
-    # The nearest rising curve: ranks that noise bent downwards are levelled between the highest before and lowest after.
+    # A rising curve: ranks that noise bent downwards are levelled between the highest before and the lowest after.
     rising = (np.maximum.accumulate(ranks, axis=1) + np.minimum.accumulate(ranks[:, ::-1], axis=1)[:, ::-1]) / 2
     spread = noisy.spread(1, miss=MISS)  # of many numbers together, rounding to steps adds less than of one
     answers = []

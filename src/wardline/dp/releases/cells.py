@@ -21,8 +21,12 @@ _TOP, _LEGEND = 36.0, 96.0  # pixels
 _LEAST, _MOST = 200.0, 900.0
 
 
+Side = tuple[str, float]
+"""A key's name and the width of its cells, in the column's unit."""
+
+
 def draw_cells(
-    rows: Sequence[Shown], sure: Sequence[bool], *, title: str, keys: tuple[str, str], summary: str
+    rows: Sequence[Shown], sure: Sequence[bool], *, title: str, keys: tuple[Side, Side], summary: str
 ) -> Markup:
     """Cells at their places, the first key upwards and the second one to the right, as latitude and longitude stand.
 
@@ -32,7 +36,7 @@ def draw_cells(
         rows: each with its two cell numbers.
         sure: for each row, whether its figure stands out.
         title: what it shows.
-        keys: the names of the two keys.
+        keys: names and widths of the two keys.
         summary: what it says.
     """
     ups = [int(str(row.place[0])) for row in rows]
@@ -71,7 +75,8 @@ def thresholds(values: Sequence[float]) -> tuple[float, ...]:
     positive = sorted(value for value in values if value > 0)
     if not positive:
         return ()
-    ranks = np.quantile(np.array(positive), np.linspace(0, 1, LEVELS + 1)[1:-1])
+    levels = min(LEVELS, len(set(positive)))
+    ranks = np.quantile(np.array(positive), np.linspace(0, 1, levels + 1)[1:-1])
     return tuple(dict.fromkeys(_round(float(rank)) for rank in ranks))
 
 
@@ -94,21 +99,21 @@ def _cell(row: Shown, at: tuple[int, int], limits: Sequence[float] | None) -> Ma
 
 
 def _corner_labels(
-    keys: tuple[str, str], ups: tuple[int, int], rights: tuple[int, int], floor: float
+    keys: tuple[Side, Side], ups: tuple[int, int], rights: tuple[int, int], floor: float
 ) -> list[Markup]:
-    """The numbers of the outermost cells, and the names of the keys."""
+    """Where the outermost cells end, in the columns' units, and the names of the keys."""
 
     def words(text: str, look: str, x: float, y: float, anchor: str) -> Markup:
         return element("text", {"class": look, "x": share(x), "y": y, "text-anchor": anchor}, text)
 
     right = _LEFT + _WIDTH
     return [
-        words(str(ups[1]), "tick", _LEFT - 1, _TOP + 12, "end"),
-        words(str(ups[0]), "tick", _LEFT - 1, floor, "end"),
-        words(shorten(keys[0], 14), "axis-name", _LEFT - 1, (_TOP + floor) / 2, "end"),
-        words(str(rights[0]), "tick", _LEFT, floor + 18, "start"),
-        words(str(rights[1]), "tick", right, floor + 18, "end"),
-        words(shorten(keys[1], 40), "axis-name", _LEFT + _WIDTH / 2, floor + 18, "middle"),
+        words(f"{(ups[1] + 1) * keys[0][1]:,.10g}", "tick", _LEFT - 1, _TOP + 12, "end"),
+        words(f"{ups[0] * keys[0][1]:,.10g}", "tick", _LEFT - 1, floor, "end"),
+        words(shorten(keys[0][0], 14), "axis-name", _LEFT - 1, (_TOP + floor) / 2, "end"),
+        words(f"{rights[0] * keys[1][1]:,.10g}", "tick", _LEFT, floor + 18, "start"),
+        words(f"{(rights[1] + 1) * keys[1][1]:,.10g}", "tick", right, floor + 18, "end"),
+        words(shorten(keys[1][0], 40), "axis-name", _LEFT + _WIDTH / 2, floor + 18, "middle"),
     ]
 
 
@@ -117,15 +122,24 @@ def _legend(limits: Sequence[float], floor: float) -> list[Markup]:
     names = ["noise"]
     edges = [0.0, *limits]
     names += [f"{low:,.6g} to {high:,.6g}" for low, high in zip(edges, limits, strict=False)]
-    names.append(f"{edges[-1]:,.6g} and more")
+    names.append(f"{edges[-1]:,.6g} and more" if limits else "more than noise")
     step = _WIDTH / len(names)
     parts = []
     for level, name in enumerate(names):
         x = _LEFT + step * level
-        box = {"class": f"cell level-{level}", "x": share(x), "y": floor + 40, "width": share(step * 0.94), "height": 14}
+        box: dict[str, str | float] = {
+            "class": f"cell level-{level}",
+            "x": share(x),
+            "y": floor + 40,
+            "width": share(step * 0.94),
+            "height": 14,
+        }
         parts.append(element("rect", box))
-        at = {"class": "tick", "x": share(x + step * 0.47), "y": floor + 72, "text-anchor": "middle"}
+        at: dict[str, str | float] = {
+            "class": "tick",
+            "x": share(x + step * 0.47),
+            "y": floor + 72,
+            "text-anchor": "middle",
+        }
         parts.append(element("text", at, name))
     return parts
-
-

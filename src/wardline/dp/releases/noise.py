@@ -54,6 +54,18 @@ class Noise:
             return discrete_laplace(count, scale=self.scale, random=random).reshape(shape)
         return discrete_gaussian(count, sigma=self.scale, random=random).reshape(shape)
 
+    def added_to(self, exact: IntArray, random: SecureRandom) -> FloatArray:
+        """Whole numbers with independent noise. A sum beyond 64 bits becomes the nearest number within, never another.
+
+        The sum is exact; only the noisy result is rounded to a double.
+        """
+        noise = self.draw(exact.shape, random)
+        total = exact + noise
+        # A sum that wrapped has a sign that neither of two summands of one sign has.
+        wrapped = ((exact ^ total) & (noise ^ total)) < 0
+        limits = np.iinfo(np.int64)
+        return np.where(wrapped, np.where(noise > 0, limits.max, limits.min), total).astype(np.float64)
+
     def factor(self, miss: float) -> float:
         """How many standard deviations of any weighted sum of such numbers it strays beyond with probability `miss`.
 

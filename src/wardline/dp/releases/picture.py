@@ -53,7 +53,8 @@ def picture(release: Release, *, label: str | None = None) -> Markup:
     cells = release.about["cells"]
     if len(release.keys) == 2 and all(key in cells for key in release.keys):
         sure = _sure(rows, "laplace" if release.claim.parameters["noise"] == "laplace" else "gaussian")
-        return draw_cells(rows, sure, title=title, keys=(release.keys[0], release.keys[1]), summary=_summary(rows))
+        north, east = ((key, float(cells[key])) for key in release.keys)
+        return draw_cells(rows, sure, title=title, keys=(north, east), summary=_summary(rows))
     ordered = len(release.keys) == 1 and all(isinstance(row.place[0], int) for row in rows) and len(rows) > 2
     if ordered and not isinstance(rows[0].place[0], bool):
         return _curve(rows, title=title, key=release.keys[0], label=label)
@@ -69,7 +70,9 @@ def _shown(row: dict[str, object], keys: Sequence[str], label: str) -> Shown:
     value, noise = row[label], row[label + "_noise"]
     place = tuple(row[key] for key in keys)
     return Shown(
-        name=", ".join("all" if part is None else f"{part:g}" if isinstance(part, float) else str(part) for part in place),
+        name=", ".join(
+            "all" if part is None else f"{part:g}" if isinstance(part, float) else str(part) for part in place
+        ),
         place=place,
         value=None if value is None else number(label),
         noise=None if noise is None else number(label + "_noise"),
@@ -120,7 +123,7 @@ def _rows(rows: Sequence[Shown], *, title: str, label: str) -> Markup:
     for tick in scale.ticks(5):
         x = share(at(tick))
         body.append(element("line", {"class": "grid", "x1": x, "x2": x, "y1": _TOP, "y2": floor}))
-        words = {"class": "tick", "x": x, "y": floor + 18, "text-anchor": "middle"}
+        words: dict[str, str | float] = {"class": "tick", "x": x, "y": floor + 18, "text-anchor": "middle"}
         body.append(element("text", words, _ticks(tick)))
     body.append(
         element("line", {"class": "axis", "x1": share(_LABELS), "x2": share(100 - _FIGURES), "y1": floor, "y2": floor})
@@ -134,7 +137,9 @@ def _rows(rows: Sequence[Shown], *, title: str, label: str) -> Markup:
     )
     for place, row in enumerate(shown):
         y = _TOP + _ROW * (place + 0.5)
-        body.append(element("text", {"x": share(_LABELS - 1.5), "y": y + 4, "text-anchor": "end"}, shorten(row.name, 24)))
+        body.append(
+            element("text", {"x": share(_LABELS - 1.5), "y": y + 4, "text-anchor": "end"}, shorten(row.name, 24))
+        )
         body += _bar(row, at, y)
         words = {"class": "tick", "x": "100%", "y": y + 4, "text-anchor": "end"}
         body.append(element("text", words, "too noisy" if row.value is None else figure(row.value, row.noise)))
@@ -172,4 +177,3 @@ def _curve(rows: Sequence[Shown], *, title: str, key: str, label: str) -> Markup
     up = Axis(name=shorten(label, 60), scale=_axis_of(known or rows), write=_ticks)
     line = Line(label=label, look="released", points=points, join="none")
     return draw_xy("release", [line], title=title, summary=_summary(rows), across=across, up=up)
-

@@ -35,6 +35,7 @@ from wardline.dp.releases.totals import check_totals, totals_tree
 _BOUNDS_SHARE = 0.2
 _SELECTION_DELTA = 0.5
 _MOST_EPSILON = 1000.0
+_LEAST_SCALE, _MOST_SCALE = 2.0**-20, 2.0**53  # of noise that the samplers draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +144,9 @@ def plan_release(
             over the number of persons; groups found in the data need one above 0.
         share: by label of an aggregate, its weight in the division of the budget; 1 where none is given. A measure
             that serves several aggregates has the largest of their weights.
-        totals: whether totals are released, too: over all groups, and for each value of the first key, of the first two,
-            and so on. Each is measured by itself, and all are then made consistent by least squares, which tells totals
-            better than adding up noisy groups does. Needs public keys, and counts, sums, means or variances.
+        totals: whether totals are released, too: over all groups, and for each value of the first key, of the first
+            two, and so on. Each is measured by itself, and all are then made consistent by least squares, which tells
+            totals better than adding up noisy groups does. Needs public keys, and counts, sums, means or variances.
 
     Raises:
         ValueError: for a figure out of its range, a label that the query does not have, or parts that do not
@@ -160,7 +161,15 @@ def plan_release(
     needs = {column: _range_query(query, column) for column in _without_range(query)}
     kinds: tuple[Kind, ...] = ("laplace",) if delta == 0 else ("laplace", "gaussian")
     plans = [_plan(query, kind, weights, needs, totals=totals, epsilon=epsilon, delta=delta) for kind in kinds]
-    return min(plans, key=_width)
+    best = min(plans, key=_width)
+    for measure in _measures(best):
+        scale = best.noise(measure).scale
+        if not _LEAST_SCALE <= scale <= _MOST_SCALE:
+            raise ValueError(
+                f"the noise of {measure.name!r} would have a scale of {scale:.3g} steps, beyond what can be drawn "
+                "exactly; a larger quantum, or an epsilon nearer to 1, mends it"
+            )
+    return best
 
 
 def provisional(query: Query) -> Query:
@@ -289,9 +298,7 @@ def _selection(query: Query, price: Price, delta: float) -> Selection:
 def _width(plan: ReleasePlan) -> float:
     """How wide the noise of a plan is: the mean logarithm over its parts."""
     widths = []
-    for measure in (*plan.layout.measures.values(), *((RowCount(),) if "rows" in plan.prices else ())):
-        if measure.name not in plan.prices:
-            continue
+    for measure in _measures(plan):
         std = plan.noise(measure).std
         if isinstance(measure, BinCounts):
             std *= math.sqrt(float(measure.tree.rank_variances(0.5).mean()))
@@ -299,3 +306,9 @@ def _width(plan: ReleasePlan) -> float:
     if plan.selection is not None:
         widths.append(math.log(plan.selection.threshold + plan.selection.noise.std))
     return sum(widths) / len(widths)
+
+
+def _measures(plan: ReleasePlan) -> tuple[Measure, ...]:
+    """Everything that noise is added to, but for the selection and the search for ranges."""
+    found = {**plan.layout.measures, RowCount().name: RowCount()}
+    return tuple(found[name] for name in plan.prices)

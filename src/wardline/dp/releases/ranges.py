@@ -48,8 +48,8 @@ def choose_range(counts: FloatArray, noise: Noise, *, column: str) -> tuple[floa
     lower, upper = edges[int(held[0])], edges[int(held[-1]) + 1]
     lower, upper = max(lower, MAGNITUDES[0]), min(upper, MAGNITUDES[-1])
     around_zero = len(MAGNITUDES) // 2
-    # What is nearer to 0 than 2**-30 may as well be 0, if it is at an end of the range. And a range that lies far to one
-    # side of 0, as those of amounts do, is extended to 0: that widens it by less than a seventh and clips no small ones.
+    # What is nearer to 0 than 2**-30 may as well be 0, if it is at an end of the range. And a range that lies far to
+    # one side of 0, as amounts do, is extended to 0: that widens it by a seventh at most and clips no small ones.
     if around_zero <= int(held[0]) < int(held[-1]) and lower * _NEAR <= upper:
         lower = 0.0
     if around_zero >= int(held[-1]) > int(held[0]) and -upper * _NEAR <= -lower:

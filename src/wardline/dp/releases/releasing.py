@@ -74,8 +74,8 @@ def release(
         UsageError: for a live table without a name, or another ending of `out`.
 
     Guarantee: (epsilon, delta)-differential privacy of the returned table and everything in it, for one unit of the
-        query added or removed, as `Release.claim` states. It does not cover how long the call takes, nor errors that tell
-        that the data does not fit the query.
+        query added or removed, as `Release.claim` states. It does not cover how long the call takes, nor errors that
+        tell that the data does not fit the query.
 
     References:
         Dwork, McSherry, Nissim and Smith 2006; Desfontaines et al. 2022 (groups found in the data); Hay et al. 2010
@@ -98,7 +98,10 @@ def release_planned(
 
     Args:
         plan: what `plan_release` gave.
-        ledger, limit, engine, out: as for `release`.
+        ledger: as for `release`, like the following three.
+        limit: see there.
+        engine: see there.
+        out: see there.
         progress: told which step is under way.
 
     Raises:
@@ -120,10 +123,11 @@ def release_planned(
         settled = _settled(ledger, release_id, dataset, out)
         if settled is not None:
             return settled
-    told.start("check", 0)
-    check(plan, engine)
-    told.finish()
     if ledger is not None:
+        told.start("check", 0)
+        check(plan, engine)
+        _check_stamps(query.table, before)
+        told.finish()
         release_id = _charge(ledger, plan, release_id, dataset, limit)
     told.start("compute", 0)
     made = _compute(plan, engine, release_id=release_id, charged=ledger is not None)
@@ -174,7 +178,7 @@ def _find_range(plan: ReleasePlan, column: str, engine: Engine, random: SecureRa
     measure = BinCounts(aggregate=found, tree=Tree(bins=found.bins, blocks=(1,)))  # type: ignore[arg-type, union-attr]
     noise = plan.range_prices[column].noise(measure.sensitivity(query))
     exact = measure.exact(collect(query, engine).groups)
-    return choose_range((exact + noise.draw(exact.shape, random))[0], noise, column=column)
+    return choose_range(noise.added_to(exact, random)[0], noise, column=column)
 
 
 def _check_out(out: Path) -> None:
@@ -228,8 +232,8 @@ def _settled(ledger: Ledger, release_id: str, dataset: str, out: Path | None) ->
     """The result of the newest attempt, if it is there and whole.
 
     - Sealed, and the file is the sealed one: it is the result.
-    - Charged and not sealed, and the file says that it came from this charge: the kill came between writing and sealing.
-      Nothing else was drawn under this charge, since only a fresh charge is computed; it is sealed now.
+    - Charged and not sealed, and the file says that it came from this charge: the kill came between writing and
+      sealing. Nothing else was drawn under this charge, since only a fresh one is computed; it is sealed now.
     - Otherwise the result is lost, or never was: what is made now has to be charged anew.
     """
     if out is None or not out.exists():

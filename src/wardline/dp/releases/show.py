@@ -92,7 +92,7 @@ def as_html(release: Release) -> str:
 
     def row(tag: str, cells: Sequence[str]) -> Markup:
         aligned = (
-            Markup('<{0} style="text-align:{1}">{2}</{0}>').format(Markup(tag), "right" if number else "left", cell)  # noqa: S704
+            Markup('<{0} style="text-align:{1}">{2}</{0}>').format(tag, "right" if number else "left", cell)
             for cell, number in zip(cells, numbers, strict=True)
         )
         return Markup("<tr>{}</tr>").format(Markup("").join(aligned))

@@ -88,8 +88,7 @@ def _noisy(
     noise = plan.noise(measure)
     if plan.totals:
         return with_totals(measure, exact, noise, totals_tree(query), random)
-    values = (exact + noise.draw(exact.shape, random)).astype(np.float64)
-    return Noisy(measure=measure, noise=noise, values=values)
+    return Noisy(measure=measure, noise=noise, values=noise.added_to(exact, random))
 
 
 def _answers(
@@ -128,9 +127,10 @@ def _answers(
 def _top_table(plan: ReleasePlan, query: Query, top: TopK, frame: Frame, random: SecureRandom) -> pa.Table:
     """The k candidates with the highest noisy counts in each group.
 
-    Counts with noise, and not a choice one by one (the exponential mechanism, peeling): a choice costs an epsilon of its
-    own for each of the k places and tells no count, while one person's rows move all counts together by the bound on
-    rows. Intervals hold for all candidates at once, so that having been chosen for a high count spoils none.
+    Counts with noise, and not a choice one by one (the exponential mechanism, peeling): each of the k choices would
+    cost a part of epsilon and tell no count. With a bound of R rows, of which all may have one value, a choice is as
+    uncertain as noise of deviation 1.3 k R / epsilon, and all counts together need one of 1.4 R / epsilon. Intervals
+    hold for all candidates at once, so that having been chosen for a high count spoils none.
     """
     selected = _select(plan, frame, random)
     keys = frame.keys if selected.places is None else frame.keys.take(selected.places)

@@ -54,7 +54,7 @@ def with_totals(measure: Measure, exact: IntArray, noise: Noise, tree: Tree, ran
         Totals and groups, from the whole table to the single group, and by how much the fit reduced their noise.
     """
     nodes = tree.measure(exact.T)
-    fitted = tree.fit((nodes + noise.draw(nodes.shape, random)).astype(np.float64))
+    fitted = tree.fit(noise.added_to(nodes, random))
     values: list[FloatArray] = []
     shrink: list[FloatArray] = []
     for block in tree.blocks:

@@ -4,8 +4,8 @@ A range of k bins, added up bin by bin, has the noise of k figures. Measured as 
 below it, a range is put together from few nodes; and since nodes of different levels tell of the same rows, least
 squares over all of them reduces the noise once more and makes parents equal the sum of their children.
 
-Let the levels be cut into blocks of n_1 > n_2 > ... > 1 bins, each dividing the one before. The projections P_i on what is
-constant within the blocks of level i commute, so the least squares solution needs no matrix: on the part of the
+Let the levels be cut into blocks of n_1 > n_2 > ... > 1 bins, each dividing the one before. The projections P_i on
+what is constant within the blocks of level i commute, so the least squares solution needs no matrix: on the part of the
 space that is constant on blocks of level i and adds up to 0 in those of level i - 1, the normal matrix is the number
 n_i + n_{i+1} + ... .
 """
@@ -132,7 +132,7 @@ class Tree:
         return tuple(spaces)
 
     def _prefix_forms(self, head: FloatArray, tail: FloatArray) -> FloatArray:
-        """The quadratic form of weights that are head[j] up to bin j, tail[j] from there to the last bin, and 0 beyond."""
+        """The quadratic form of weights: head[j] up to bin j, tail[j] from there to the last bin, 0 in the padding."""
         last = np.arange(1, self.bins + 1)  # how many bins have the head's weight
         total = np.zeros(self.bins)
         before = np.zeros(self.bins)
@@ -155,7 +155,8 @@ def _squared_means(last: IntArray, bins: int, block: int, head: FloatArray, tail
     between = np.where(same, 0, ending - changing - 1)
     square = square + np.maximum(between, 0) * tail**2
     at_end = np.where(same, 0.0, rest / block * tail)
-    return block * (square + at_end**2)
+    total: FloatArray = block * (square + at_end**2)
+    return total
 
 
 def best_tree(bins: int, *, growth: float) -> Tree:

@@ -41,7 +41,7 @@ class Release:
         return tuple(self.about["keys"])
 
     def plot(self, path: Path, *, label: str | None = None) -> Path:
-        """Draw a figure with its error bars as a self-contained SVG: a map for two cell keys, rows or a curve otherwise.
+        """Draw a figure as a self-contained SVG: a map for two keys of cells, else rows or a curve with error bars.
 
         Args:
             path: where to write; its folder is made if it is missing.
@@ -54,10 +54,9 @@ class Release:
             WorkspaceError: if it cannot be written.
             ValueError: for a label that the release does not have.
         """
-        from wardline.dp.releases.picture import picture
-
         from wardline.core.drawing.page import standalone
         from wardline.core.files import write_atomic
+        from wardline.dp.releases.picture import picture
 
         write_atomic(path, standalone(picture(self, label=label)))
         return path

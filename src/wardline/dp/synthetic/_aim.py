@@ -70,7 +70,7 @@ def learn(
         )
         before = _table(fitted, clique)
         measured.append(rows.measure(clique, rho=MEASURING * each))
-        fitted = fit(rows.sizes, [*singles, *measured], steps=_STEPS, start=fitted.potentials)
+        fitted = fit(rows.sizes, [*singles, *measured], steps=min(steps, _STEPS), start=fitted.potentials)
         moved = float(np.abs(_table(fitted, clique) - before).sum())
         if moved <= math.sqrt(2 / math.pi) * sigma * before.size:
             each = min(4 * each, purse.left * _MARGIN)  # half the noise, twice the epsilon

@@ -146,7 +146,7 @@ def enforce_loosely(contract: Contract, table: pa.Table) -> pa.Table:
     """The contract's columns of a table; a synthetic one has no column of persons, and none is needed here."""
     plain = Contract(columns=contract.columns, target=contract.target)
     kept = [name for name in table.column_names if name in {column.name for column in plain.columns}]
-    return enforce(plain, table.select(kept), constant_features="keep")
+    return enforce(plain, table.select(kept), to_learn=False)
 
 
 def distances(

@@ -128,7 +128,7 @@ def _edges(column: Column, cells: int) -> npt.NDArray[np.float64]:
     steps = np.linspace(0.0, 1.0, cells + 1)
     edges = low + (steps * (high - low) if column.scale == "linear" else np.expm1(steps * np.log1p(high - low)))
     edges[0], edges[-1] = low, high
-    return np.unique(np.ceil(edges) if whole else edges)
+    return np.unique(np.rint(edges) if whole else edges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -112,7 +112,7 @@ def synthesize_planned(
         sealed = ledger.sealed(ledger.latest_attempt_id(release_id))
         if sealed is not None and sealed == sealed_digest(out):
             return read_synthetic(out)
-    held = enforce(plan.contract, table, constant_features="keep")
+    held = enforce(plan.contract, table, to_learn=False)
     if ledger is not None:
         release_id = ledger.next_attempt_id(release_id)
         ledger.charge(_planned(plan, release_id, account), limit=limit)

@@ -57,18 +57,16 @@ class State:
         flat = [noisy_sum.numpy(), *self._flat]
         # In NumPy, whose calls cost less than torch's, and in pieces that stay near the processor from one line to the
         # next. Divergence is looked for, and told, where checkpoints are made.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(flat[0]), _PIECE):
-                change, parameters, velocity, average = (one[start : start + _PIECE] for one in flat)
-                change *= scale
-                velocity *= momentum
-                velocity += change
-                np.multiply(velocity, learning_rate, out=change)
-                parameters -= change
-                if weight:
-                    np.subtract(parameters, average, out=change)
-                    change *= weight
-                    average += change
+        for start in range(0, len(flat[0]), _PIECE):
+            change, parameters, velocity, average = (one[start : start + _PIECE] for one in flat)
+            change *= scale * learning_rate
+            velocity *= momentum
+            velocity += change
+            parameters -= velocity
+            if weight:
+                np.subtract(parameters, average, out=change)
+                change *= weight
+                average += change
 
     def finite(self) -> bool:
         """Whether every parameter still is a number."""

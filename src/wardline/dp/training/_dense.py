@@ -35,6 +35,7 @@ class Dense:
         self.weights = [layer.weight.detach() for layer in layers]
         self.turned = [weight.t() for weight in self.weights]
         self.biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+        self.last_bias = self.biases[-1][:, None]
         self._rows_at_once = rows_at_once
         self._passes: dict[int, DensePass] = {}
         self._memory: _Memory | None = None
@@ -65,41 +66,46 @@ class _Memory:
     """Room for the most rows of a pass."""
 
     def __init__(self, dense: Dense, rows: Rows, count: int) -> None:
-        widths = [len(weight) for weight in dense.weights]
+        dtype = dense.weights[0].dtype
+        hidden = [len(weight) for weight in dense.weights[:-1]]
         self.x = np.empty((count, rows.x.shape[1]), dtype=rows.x.dtype)
-        self.y = np.empty(count, dtype=np.int64)
-        self.outputs = [torch.empty(count, width, dtype=dense.weights[0].dtype) for width in widths]
+        self.y = np.empty(count, dtype=rows.y.dtype)
+        self.outputs = [torch.empty(count, width, dtype=dtype) for width in hidden]
         self.derivatives = [torch.empty_like(output) for output in self.outputs]
-        self.norms = torch.empty(2 * len(widths), count, dtype=dense.weights[0].dtype)
-        self.factor = torch.empty(count, 1, dtype=dense.weights[0].dtype)
-        self.ones = torch.ones(count, dtype=dense.weights[0].dtype)
-        self.minus = torch.full((count, 1), -1.0, dtype=dense.weights[0].dtype)
+        # Of the last layer, with a row for each class: there are few of them, and many numbers in each.
+        self.head = torch.empty(2, count * len(dense.weights[-1]), dtype=dtype)
+        self.norms = torch.empty(2 * len(hidden), count, dtype=dtype)
+        self.factor = torch.empty(count, 1, dtype=dtype)
+        self.ones = torch.ones(count, dtype=dtype)
 
 
 class DensePass:
     """A pass over a certain number of rows: see `wardline.dp.training._layers.Passed`."""
 
     def __init__(self, dense: Dense, memory: _Memory, count: int) -> None:
+        classes = len(dense.weights[-1])
         self._dense = dense
         self._x, self._y = memory.x[:count], memory.y[:count]
         x = torch.from_numpy(self._x)
-        self._classes = torch.from_numpy(self._y)[:, None]
         self._outer: Squares = np.empty((0, count))
         self._beside = None if dense.beside is None else x[:, dense.inputs :]
         self._outputs = [output[:count] for output in memory.outputs]
-        self._a = [x if dense.beside is None else x[:, : dense.inputs], *self._outputs[:-1]]
-        self._d = [derivative[:count] for derivative in memory.derivatives]
+        self._a = [x if dense.beside is None else x[:, : dense.inputs], *self._outputs]
+        self._last = self._a[-1].t()
+        self._head, room = (one[: classes * count].view(classes, count) for one in memory.head)
+        self._told, self._room = self._head.numpy(), room.numpy()
+        self._classes = np.arange(classes)[:, None]
+        self._d = [*(derivative[:count] for derivative in memory.derivatives), self._head.t()]
         self._turned = [d.t() for d in self._d]
         self._norms = [norm[:count] for norm in memory.norms]
-        self._told = [norm.numpy() for norm in self._norms]
+        self._norms_told = [norm.numpy() for norm in self._norms]
         self._factor = memory.factor[:count]
         self._factor_told = self._factor.numpy()[:, 0]
         self._ones = memory.ones[:count]
-        self._minus = memory.minus[:count]
 
     def run(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> None:
         """Forward and backward through the network."""
-        dense, a, d, last = self._dense, self._a, self._d, len(self._d) - 1
+        dense, a, d = self._dense, self._a, self._d
         # mode="clip" because NumPy copies once more in the default mode; no index is out of range.
         rows.x.take(chosen, axis=0, out=self._x, mode="clip")
         rows.y.take(chosen, out=self._y, mode="clip")
@@ -107,44 +113,56 @@ class DensePass:
             self._outer = rows.outer.take(chosen, axis=1)
         for index, output in enumerate(self._outputs):
             torch.addmm(dense.biases[index], a[index], dense.turned[index], out=output)
-            if index < last:
-                output.relu_()
+            output.relu_()
+        torch.addmm(dense.last_bias, dense.weights[-1], self._last, out=self._head)
         if self._beside is not None and dense.beside is not None:
-            self._outputs[-1].addmm_(self._beside, dense.beside.t())
-        torch.softmax(self._outputs[-1], 1, out=d[last])
-        d[last].scatter_add_(1, self._classes, self._minus)
-        for index in range(last, 0, -1):
+            self._head.addmm_(dense.beside, self._beside.t())
+        self._differentiate_loss()
+        for index in range(len(d) - 1, 0, -1):
             torch.mm(d[index], dense.weights[index], out=d[index - 1])
             torch.ops.aten.threshold_backward.grad_input(d[index - 1], a[index], 0, grad_input=d[index - 1])
 
+    def _differentiate_loss(self) -> None:
+        """From logits to probabilities less 1 for the true class, which is what the cross-entropy asks of them."""
+        told, row = self._told, self._room[0]
+        np.maximum.reduce(told, axis=0, out=row)
+        told -= row
+        np.exp(told, out=told)
+        np.add.reduce(told, axis=0, out=row)
+        told /= row
+        told -= np.equal(self._y, self._classes)
+
     def squares(self) -> Squares | None:
         """See `Passed`."""
-        outer, total = self._outer[0], None
-        for index, d in enumerate(self._d):
-            torch.linalg.vector_norm(d, dim=1, out=self._norms[2 * index])
-            squares = np.square(self._told[2 * index], dtype=np.float64)
-            if index:
-                torch.linalg.vector_norm(self._a[index], dim=1, out=self._norms[2 * index - 1])
-                outer = np.square(self._told[2 * index - 1], dtype=np.float64)
-                if not outer.max() <= LARGEST:  # written so that NaN is not below the limit
-                    return None
-                outer += 1.0
-            if index == len(self._d) - 1 and self._beside is not None:
-                outer = outer + self._outer[1]
-            squares *= outer
-            total = squares if total is None else total + squares
-        return total
+        np.multiply(self._told, self._told, out=self._room)
+        head: Squares = np.add.reduce(self._room, axis=0, dtype=np.float64)
+        total, outer = None, self._outer[0]
+        for index in range(len(self._outputs)):
+            torch.linalg.vector_norm(self._d[index], dim=1, out=self._norms[2 * index])
+            part = np.square(self._norms_told[2 * index], dtype=np.float64)
+            part *= outer
+            total = part if total is None else total + part
+            torch.linalg.vector_norm(self._a[index + 1], dim=1, out=self._norms[2 * index + 1])
+            outer = np.square(self._norms_told[2 * index + 1], dtype=np.float64)
+            if not outer.max() <= LARGEST:  # written so that NaN is not below the limit
+                return None
+            outer += 1.0
+        head *= outer if self._beside is None else outer + self._outer[1]
+        return head if total is None else total + head
 
     def add_up(self, factor: Squares, into: Iterable[Tensor]) -> None:
         """See `Passed`."""
         self._factor_told[:] = factor
         parts = iter(into)
-        for a, d, turned in zip(self._a, self._d, self._turned, strict=True):
-            d *= self._factor
-            torch.mm(turned, a, out=next(parts))
-            torch.mv(turned, self._ones, out=next(parts))
+        for index in range(len(self._outputs)):
+            self._d[index].mul_(self._factor)
+            torch.mm(self._turned[index], self._a[index], out=next(parts))
+            torch.mv(self._turned[index], self._ones, out=next(parts))
+        self._told *= self._factor_told
+        torch.mm(self._head, self._a[-1], out=next(parts))
+        np.add.reduce(self._told, axis=1, out=next(parts).numpy())
         if self._beside is not None:
-            torch.mm(self._turned[-1], self._beside, out=next(parts))
+            torch.mm(self._head, self._beside, out=next(parts))
 
     def met(self) -> list[Met]:
         """See `Passed`."""

@@ -26,7 +26,7 @@ from wardline.dp.training._fit import units_of
 from wardline.dp.training.config import Unit, check_learning_rate, check_unit
 from wardline.dp.training.defaults import CLIP_NORM, MOMENTUM
 from wardline.dp.training.ftrl_matrix import Coefficients, best_bands, expected_error, sensitivity, square_root
-from wardline.dp.training.gradients import ClippedSum
+from wardline.dp.training.gradients import ClippedSum, quiet
 from wardline.dp.training.noise import noisy_sum
 from wardline.dp.training.private import AVERAGED_SHARE
 from wardline.models import Architecture, TrainedModel, build, torch_generator
@@ -213,17 +213,18 @@ def train_ftrl(
     rows = clipped.prepare(examples.x, examples.y)
     release = Correlated(config, size=len(state.parameters), random=random)
     progress.start("training with differential privacy", config.steps)
-    while state.step < config.steps:
-        chosen, position = units.rows(joining[state.step % config.batches])
-        total = clipped(rows, chosen=chosen, units=position if config.unit == "person" else None)
-        state.descend(
-            release(total),
-            scale=config.batches / len(units),  # the expected batch; the real one is private
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            averaged_from=math.floor(config.steps * (1 - AVERAGED_SHARE)),
-        )
-        progress.advance(state.step)
+    with quiet():
+        while state.step < config.steps:
+            chosen, position = units.rows(joining[state.step % config.batches])
+            total = clipped(rows, chosen=chosen, units=position if config.unit == "person" else None)
+            state.descend(
+                release(total),
+                scale=config.batches / len(units),  # the expected batch; the real one is private
+                learning_rate=config.learning_rate,
+                momentum=config.momentum,
+                averaged_from=math.floor(config.steps * (1 - AVERAGED_SHARE)),
+            )
+            progress.advance(state.step)
     if not state.finite():
         raise UsageError(
             "training diverged: the parameters are no longer finite", hint="choose a smaller learning_rate"

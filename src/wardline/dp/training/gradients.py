@@ -75,6 +75,7 @@ class ClippedSum:
         first = next(network.parameters())
         self._part = torch.empty(sum(shape.numel() for shape in self._shapes.values()), dtype=first.dtype)
         self._parts = list(self.named(self._part).values())
+        self._single_rows = self._most_at_once(1)
 
     def prepare(self, x: Float[np.ndarray, "rows columns"], y: Int[np.ndarray, " rows"]) -> Rows:
         """The rows as a call wants them; worth keeping where there are many calls."""
@@ -102,7 +103,7 @@ class ClippedSum:
             The flat sum, in the network's precision or in 64 bits. The next call may overwrite it.
         """
         count = len(rows.y) if chosen is None else len(chosen)
-        if units is None and 0 < count <= self._most_at_once(1):
+        if units is None and 0 < count <= self._single_rows:
             return self._piece(rows, slice(0, count) if chosen is None else chosen, None)
         total = torch.zeros(len(self._part), dtype=torch.float64)
         for part, starts in self._pieces(units, count):
@@ -198,7 +199,8 @@ def clipped_gradient_sum(
     """
     clipped = ClippedSum(network, clip_norm=clip_norm, rows_at_once=rows_at_once)
     rows = clipped.prepare(x.detach().numpy(), y.numpy())
-    flat = clipped(rows, units=None if units is None else units.numpy())
+    with quiet():
+        flat = clipped(rows, units=None if units is None else units.numpy())
     return {name: part.double() for name, part in clipped.named(flat).items()}
 
 
@@ -215,7 +217,13 @@ def unsafe_gradient_norms(
     """
     clipped = ClippedSum(network, clip_norm=1.0)
     rows = clipped.prepare(x.detach().numpy(), y.numpy())
-    return torch.from_numpy(clipped.unsafe_norms(rows, units=None if units is None else units.numpy()))
+    with quiet():
+        return torch.from_numpy(clipped.unsafe_norms(rows, units=None if units is None else units.numpy()))
+
+
+def quiet() -> np.errstate:
+    """Inside of it NumPy is silent about overflow: a row that overflows is dropped, and divergence is looked for."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _norms_in_64_bits(met: list[Met]) -> tuple[list[Met], Squares]:

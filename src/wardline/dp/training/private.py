@@ -17,7 +17,7 @@ from wardline.dp.accounting import epsilon_spent
 from wardline.dp.training._checkpoint import State
 from wardline.dp.training._fit import units_of
 from wardline.dp.training.config import DpSgdConfig
-from wardline.dp.training.gradients import ROWS_AT_ONCE, ClippedSum
+from wardline.dp.training.gradients import ROWS_AT_ONCE, ClippedSum, quiet
 from wardline.dp.training.noise import noisy_sum
 from wardline.dp.training.sampling import PoissonSampler, UnitRows
 from wardline.models import Architecture, Network, TrainedModel, architecture_to_json, build, torch_generator
@@ -96,7 +96,7 @@ def train_dp(
     network = build(architecture, generator=torch_generator(seeds, "dp.init"))
     state = State(network)
     look = _Look(network, examples, units, config=config, random=random, rows_at_once=rows_at_once)
-    run = _run_digest(architecture, examples, config)
+    run = _run_digest(architecture, examples, config) if checkpoints else ""
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
         state.read(saved, run=run, steps=config.steps)
@@ -107,23 +107,24 @@ def train_dp(
     expected = config.sample_rate * len(units)
     progress.start("training with differential privacy", config.steps)
     progress.advance(state.step)
-    while state.step < config.steps:
-        state.descend(
-            look(),
-            scale=1.0 / expected,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            averaged_from=averaged_from,
-        )
-        if state.step % every == 0 or state.step == config.steps:
-            if not state.finite():
-                raise UsageError(
-                    "training diverged: the parameters are no longer finite", hint="choose a smaller learning_rate"
-                )
-            if checkpoints:
-                checkpoints.save(state.step, state.to_bytes(run))
-        # The number of the step and nothing else: a loss or a batch's size would be an unprotected release.
-        progress.advance(state.step)
+    with quiet():
+        while state.step < config.steps:
+            state.descend(
+                look(),
+                scale=1.0 / expected,
+                learning_rate=config.learning_rate,
+                momentum=config.momentum,
+                averaged_from=averaged_from,
+            )
+            if state.step % every == 0 or state.step == config.steps:
+                if not state.finite():
+                    raise UsageError(
+                        "training diverged: the parameters are no longer finite", hint="choose a smaller learning_rate"
+                    )
+                if checkpoints:
+                    checkpoints.save(state.step, state.to_bytes(run))
+            # The number of the step and nothing else: a loss or a batch's size would be an unprotected release.
+            progress.advance(state.step)
     progress.finish()
     return TrainedModel(
         architecture=architecture,

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wardline.dp.queries import Bound, Count, Histogram, Key, Mean, Persons, Quantiles, Query, Sum, Table, Variance, collect
+from wardline.dp.queries import (
+    Bound,
+    Count,
+    Histogram,
+    Key,
+    Mean,
+    Persons,
+    Quantiles,
+    Query,
+    Sum,
+    Table,
+    Variance,
+    collect,
+)
 from wardline.dp.releases.answers import per_row
 from wardline.dp.releases.layout import layout
 from wardline.dp.releases.measures import Moments, Total
@@ -48,7 +61,10 @@ def test_one_person_moves_no_measure_farther_than_its_sensitivity(rows: list, bo
     without = query([row for row in rows if row[0] != rows[0][0]], bound, *AGGREGATES)
     frames = [collect(one).groups for one in (with_person, without)]
     # Trees differ between the two kinds of noise, everything else does not.
-    found = {**layout(with_person, "laplace").measures, "tree": layout(with_person, "gaussian").measures["bins x_quantiles"]}
+    found = {
+        **layout(with_person, "laplace").measures,
+        "tree": layout(with_person, "gaussian").measures["bins x_quantiles"],
+    }
     for measure in found.values():
         moved = (measure.exact(frames[0]) - measure.exact(frames[1])).astype(object)
         most = measure.sensitivity(with_person)

@@ -73,7 +73,7 @@ def test_intervals_of_published_counts_cover_exactly(kind: str) -> None:
         inside = (answer.low <= true) & (true <= answer.high)
         share = mass[inside].sum() / mass.sum()
         assert share >= 0.95 - 1e-9, true
-        assert share < 0.975 or true <= above
+        assert share < 0.975 or true < above + 50
 
 
 def small(*, keys: int = 1) -> Release:
@@ -92,7 +92,9 @@ def test_text_is_aligned_and_names_what_it_does_not_tell() -> None:
     assert "epsilon 50 for each row" in text
     assert "no interval" in text
     wide = release(
-        Query(table=Table(pa.table({"g": list(range(100))})), unit=None, by=(Key("g", range(100)),), aggregates=(Count(),)),
+        Query(
+            table=Table(pa.table({"g": list(range(100))})), unit=None, by=(Key("g", range(100)),), aggregates=(Count(),)
+        ),
         epsilon=1,
     )
     assert "and 40 more rows" in str(wide)
@@ -108,7 +110,7 @@ def test_figures_have_the_digits_that_noise_leaves(value: float | None, noise: f
 
 def test_a_release_prints_in_a_notebook() -> None:
     html = small()._repr_html_()
-    root = ElementTree.fromstring(html)  # noqa: S314 (ours)
+    root = ElementTree.fromstring(html)
     assert len(list(root.iter("tr"))) == 3
     assert "e**50" in html
 
@@ -149,7 +151,9 @@ def test_top_values_come_in_order_and_only_those_with_enough_persons() -> None:
     rows = release(asked, epsilon=5, delta=1e-6).table.to_pylist()
     assert [row["what"] for row in rows] == ["tea", "coffee", "milk"]
     assert [row["rank"] for row in rows] == [1, 2, 3]
-    public = Query(table=table, unit="who", bound=Bound(rows=1), aggregates=(TopK("what", k=1, values=["milk", "tea"]),))
+    public = Query(
+        table=table, unit="who", bound=Bound(rows=1), aggregates=(TopK("what", k=1, values=["milk", "tea"]),)
+    )
     (best,) = release(public, epsilon=5).table.to_pylist()
     assert (best["what"], best["rank"]) == ("tea", 1)
     assert best["what_top_low"] <= 150 <= best["what_top_high"]
@@ -170,7 +174,7 @@ def test_histograms_and_quantiles() -> None:
 @pytest.mark.parametrize("keys", [1, 2])
 def test_pictures_hold_each_group(keys: int, tmp_path: Path) -> None:
     made = small(keys=keys)
-    root = ElementTree.fromstring(made.plot(tmp_path / "a.svg").read_text())  # noqa: S314 (ours)
+    root = ElementTree.fromstring(made.plot(tmp_path / "a.svg").read_text())
     text = list(root.itertext())
     assert "count, epsilon 50" in text
     assert all((name if keys == 1 else f"{name}, 1") in text for name in "ab")
@@ -183,7 +187,7 @@ def test_a_map_colours_only_what_stands_out(tmp_path: Path) -> None:
     table = Table(pa.table({"lat": lat, "lon": [10] * 600}))
     by = (Key("lat", range(10), cell=100), Key("lon", range(10), cell=10))
     made = release(Query(table=table, unit=None, by=by, aggregates=(Count(),)), epsilon=1)
-    root = ElementTree.fromstring(made.plot(tmp_path / "a.svg").read_text())  # noqa: S314 (ours)
+    root = ElementTree.fromstring(made.plot(tmp_path / "a.svg").read_text())
     cells = [one for one in root.iter() if one.tag.endswith("rect") and one.find("{*}title") is not None]
     assert len(cells) == 100
     coloured = [one for one in cells if "level-0" not in one.attrib["class"]]

@@ -22,7 +22,7 @@ def measured(clique, counts, sigma):
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_it_finds_what_mbi_finds(case):
     given = [measured(one["clique"], one["counts"], one["sigma"]) for one in case["measurements"]]
-    found = fit(case["sizes"], given, steps=5000, tolerance=0.0)
+    found = fit(case["sizes"], given, steps=12_000, tolerance=0.0)
     assert found.total == pytest.approx(case["total"], rel=1e-9)
     theirs = sum(
         0.5 * float(((np.array(table) - one.counts) ** 2 / one.variance).sum())
@@ -47,7 +47,9 @@ def test_consistent_counts_are_met_exactly():
 
 def test_what_was_not_measured_is_uniform_and_independent():
     found = fit([2, 3], [measured((0,), [30.0, 10.0], 1.0)], steps=500)
-    np.testing.assert_allclose(marginal(found.tree, found.tables, (0, 1)), np.outer([0.75, 0.25], np.ones(3) / 3), atol=1e-4)
+    np.testing.assert_allclose(
+        marginal(found.tree, found.tables, (0, 1)), np.outer([0.75, 0.25], np.ones(3) / 3), atol=1e-4
+    )
 
 
 def test_the_better_measurement_counts_for_more():

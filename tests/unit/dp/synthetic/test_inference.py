@@ -69,7 +69,10 @@ def test_the_tree_has_every_clique_and_the_running_intersection(model):
 def test_a_cycle_is_triangulated_and_counted():
     sizes, cycle = [2, 3, 4, 5], [(0, 1), (1, 2), (2, 3), (0, 3)]
     cliques = maximal_cliques(sizes, cycle)
-    assert {frozenset(c) for c in cliques} in ({frozenset({0, 1, 2}), frozenset({0, 2, 3})}, {frozenset({0, 1, 3}), frozenset({1, 2, 3})})
+    assert {frozenset(c) for c in cliques} in (
+        {frozenset({0, 1, 2}), frozenset({0, 2, 3})},
+        {frozenset({0, 1, 3}), frozenset({1, 2, 3})},
+    )
     assert cells_of(sizes, cliques) == sum(math.prod(sizes[c] for c in clique) for clique in cliques)
 
 
