@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from everywhere import everywhere
 from servers import postgres_url, spark_session
 
-__all__ = ["postgres_url", "spark_session"]  # fixtures, for every test
+__all__ = ["everywhere", "postgres_url", "spark_session"]  # fixtures, for every test
 
 DATA = Path(os.environ.get("WARDLINE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -222,7 +222,7 @@ def test_a_changed_budget_keeps_everything_but_the_evidence(small_project: Path,
     small_project.write_text(text)
     again = run(small_project, options=options(tmp_path))
     assert set(again.reused) == {"select", "train", "baseline", "utility", "membership", "audit"}
-    assert again.predicate["ledger"]["limit"] == {"epsilon": 9, "delta": 1e-4}
+    assert again.predicate["ledger"]["limit"] == {"epsilon": 9, "delta": 1e-4, "adaptive": True}
 
 
 def test_an_exhausted_budget_stops_before_training(small_project: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ COMMANDS = {
     "release": "Release the table that SPEC describes, under differential privacy.",
     "run": "Train, attack, judge and sign what POLICY describes.",
     "sweep": "Find the lowest epsilon at which the model of POLICY reaches a floor.",
-    "synthesize": "Make a synthetic table of the data of POLICY.",
+    "synthesize": "Make a synthetic table near to the data of POLICY, under differential privacy.",
     "verify": "Check an evidence BUNDLE against a public key.",
 }
 """Each command lives in the module of its name; these lines keep `--help` from importing them all."""

@@ -57,11 +57,11 @@ def command(
     quiet: bool,
     output_format: str,
 ) -> None:
-    """Make a table of rows that nobody lived, near to the data of POLICY, under differential privacy.
+    """Make a synthetic table near to the data of POLICY, under differential privacy.
 
-    Columns, ranges and values come from the policy's section `data`, never from the rows. The ledger is charged before
-    anything is counted, and never given anything back. How near the table is to real rows is told by --public,
-    --compare-epsilon or --holder.
+    Its rows are nobody's. Columns, ranges and values come from the policy's section `data`, never from the rows. The
+    ledger is charged before anything is counted, and never given anything back. How near the table is to real rows is
+    told by --public, --compare-epsilon or --holder.
     """
     from wardline.policy import load_policy
     from wardline.run.synthesis import SynthesisFiles, SynthesisSettings, plan_of, synthesize_policy

@@ -20,9 +20,9 @@ _SUBJECTS: dict[str, tuple[Series, str]] = {
     "real": ("unprotected", "real rows"),
 }
 _FOOTER = (
-    "Total variation runs from 0 (the same shares) to 1 (nothing in common). Figures of real rows compare the rows that "
-    "the table was made from with the same held-out ones: chance alone sets them apart, and no table can be expected to "
-    "be much nearer. The promise of the table holds whatever stands here."
+    "Total variation runs from 0 (the same shares) to 1 (nothing in common). Figures of real rows compare the rows "
+    "that the table was made from with the same held-out ones: chance alone sets them apart, and no table can be "
+    "expected to be much nearer. The promise of the table holds whatever stands here."
 )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -49,8 +52,9 @@ class DuckDbEngine:
     Attributes:
         threads: how many; None takes one per core.
         memory_limit: for example ``4GB``; None takes most of the machine's memory. What does not fit goes to disk.
-        spill_folder: where to; None takes ``WARDLINE_SPILL``, or the folder for temporary files. It then holds rows, in
-            the clear, while a query runs.
+        spill_folder: where to, in a folder of its own that other users cannot open and that goes with the engine; None
+            takes ``WARDLINE_SPILL``, or the folder for temporary files. It holds rows in the clear while a query runs,
+            and after a crash until somebody removes it.
     """
 
     threads: int | None = None
@@ -65,7 +69,10 @@ class DuckDbEngine:
         """A connection of its own to this engine's empty database: starting one takes longer than a small query."""
         database = self._databases.get(os.getpid())  # one that was started before a fork is of no use after it
         if database is None:
-            database = self._databases[os.getpid()] = duckdb.connect(":memory:", config=self._config())
+            # A folder of its own, closed to other users: names of spilled files are the same in every process.
+            folder = tempfile.mkdtemp(prefix="wardline-spill-", dir=self.spill_folder or default_spill_folder())
+            database = self._databases[os.getpid()] = duckdb.connect(":memory:", config=self._config(folder))
+            weakref.finalize(self, _close, database, folder, os.getpid())
         return database.cursor()
 
     @contextmanager
@@ -89,9 +96,9 @@ class DuckDbEngine:
                 yield DuckDbSession(connection=connection, where=where)
             check_unchanged(source, before)
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, folder: str) -> dict[str, Any]:
         config: dict[str, Any] = {
-            "temp_directory": str(self.spill_folder or default_spill_folder()),
+            "temp_directory": folder,
             # Rows need not come in any order, and keeping one costs memory.
             "preserve_insertion_order": False,
             # A file that was replaced is read again, also if its clock stood still.
@@ -104,6 +111,12 @@ class DuckDbEngine:
         if self.memory_limit is not None:
             config["memory_limit"] = self.memory_limit
         return config
+
+
+def _close(database: duckdb.DuckDBPyConnection, folder: str, process: int) -> None:
+    if os.getpid() == process:  # a fork leaves alone what is its parent's
+        database.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +164,8 @@ def _kind(type_name: str) -> Kind:
 def _named(files: Sequence[Path]) -> Iterator[list[str]]:
     """Names by which DuckDB reads these files and no others.
 
-    DuckDB takes a name with ``*``, ``?`` or ``[`` for a pattern, and knows no way to say that it is none. Such files are
-    opened here and named by their descriptors.
+    DuckDB takes a name with ``*``, ``?`` or ``[`` for a pattern, and knows no way to say that it is none. Such files
+    are opened here and named by their descriptors.
     """
     with ExitStack() as opened:
         names = []

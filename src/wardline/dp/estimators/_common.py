@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Int64
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
@@ -38,7 +39,7 @@ def check_budget(epsilon: float, delta: float) -> None:
         raise ValueError(f"delta must be at least {_LEAST_DELTA}, not {delta}")
 
 
-def encode_labels(y: Any, classes: Sequence[Any] | None) -> tuple[np.ndarray[Any, Any], Int64[np.ndarray, " rows"]]:
+def encode_labels(y: Any, classes: Sequence[Any] | None) -> tuple[npt.NDArray[Any], Int64[np.ndarray, " rows"]]:
     """The classes in order, and for each row the place of its own.
 
     Args:
@@ -120,7 +121,7 @@ class Account:
         self.ledger.charge(planned, limit=self.limit)
         return release_id
 
-    def seal(self, release_id: str | None, learned: Sequence[np.ndarray[Any, Any]]) -> None:
+    def seal(self, release_id: str | None, learned: Sequence[npt.NDArray[Any]]) -> None:
         """Note what the fit gave out."""
         if self.ledger is not None and release_id is not None:
             pieces = b"".join(np.ascontiguousarray(one).tobytes() for one in learned)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float64, Int64
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
@@ -168,11 +169,11 @@ class DpLogisticRegression(ClassifierMixin, PrivateEstimator):  # type: ignore[m
         probs: Float64[np.ndarray, "rows classes"] = softmax(found, axis=1)
         return probs
 
-    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+    def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class."""
         found = self.decision_function(X)
         places = (found > 0).astype(np.intp) if found.ndim == 1 else found.argmax(axis=1)
-        chosen: np.ndarray[Any, Any] = self.classes_[places]
+        chosen: npt.NDArray[Any] = self.classes_[places]
         return chosen
 
     def _check(self) -> Account:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -13,6 +13,7 @@ _UNIT = 2.0**-53  # the unit roundoff of a double
 _CHUNK = 256  # rows whose gradients are added by one product of matrices
 
 
+@runtime_checkable
 class Loss(Protocol):
     """The sum of the losses of all rows, as a function of one flat vector."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float64, Int64
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -158,9 +158,6 @@ class _Boosted(PrivateEstimator):
             method=_METHOD_TEXT,
         )
 
-    def _learned(self) -> tuple[np.ndarray[Any, Any], ...]:
-        return (self.start_, *self.scores_, *self.bin_edges_)
-
     def _outputs(self, X: Any) -> Float64[np.ndarray, "rows outputs"]:
         """The sum of all functions and the start, for every row."""
         check_is_fitted(self)
@@ -271,7 +268,7 @@ class DpBoostingClassifier(ClassifierMixin, _Boosted):  # type: ignore[misc]
         self._learn(columns, target, plan=plan, start=start, random=random)
         self.classes_ = classes
         self.claim_ = self._claim("boosting_classifier", plan, unit=unit, public_classes=self.classes is not None)
-        account.seal(release_id, self._learned())
+        account.seal(release_id, (self.start_, *self.scores_, *self.bin_edges_))
         return self
 
     def decision_function(self, X: Any) -> Float64[np.ndarray, "rows ..."]:
@@ -287,11 +284,11 @@ class DpBoostingClassifier(ClassifierMixin, _Boosted):  # type: ignore[misc]
         probs: Float64[np.ndarray, "rows classes"] = softmax(found, axis=1)
         return probs
 
-    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+    def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class."""
         found = self.decision_function(X)
         places = (found > 0).astype(np.intp) if found.ndim == 1 else found.argmax(axis=1)
-        chosen: np.ndarray[Any, Any] = self.classes_[places]
+        chosen: npt.NDArray[Any] = self.classes_[places]
         return chosen
 
 
@@ -308,8 +305,7 @@ class DpBoostingRegressor(RegressorMixin, _Boosted):  # type: ignore[misc]
             clipped as well, at about twice the spread of y, which is learned privately.
 
     Attributes:
-        scores_: for each feature the scores of its bins, in a single row; in units of half the width of the target's
-            bounds.
+        scores_: for each feature the scores of its bins, in a single row; 1 is half the width of the target's bounds.
         bin_edges_, claim_, events_, n_features_in_, feature_names_in_: as for `DpBoostingClassifier`.
         start_: what the scores are added to, in the same units.
 
@@ -383,13 +379,14 @@ class DpBoostingRegressor(RegressorMixin, _Boosted):  # type: ignore[misc]
         self._learn(columns, target, plan=plan, start=start, random=random)
         self._range = low, high
         self.claim_ = self._claim("boosting_regressor", plan, unit=unit, public_classes=None)
-        account.seal(release_id, self._learned())
+        account.seal(release_id, (self.start_, *self.scores_, *self.bin_edges_))
         return self
 
     def predict(self, X: Any) -> Float64[np.ndarray, " rows"]:
         """The expected number, within the bounds of the target."""
+        scaled = self._outputs(X)[:, 0]
         low, high = self._range
-        found = low + (self._outputs(X)[:, 0] + 1.0) / 2.0 * (high - low)
+        found = low + (scaled + 1.0) / 2.0 * (high - low)
         predicted: Float64[np.ndarray, " rows"] = np.clip(found, low, high)
         return predicted
 

@@ -122,13 +122,18 @@ def synthesize_planned(
     rows = min(round(model.total), MOST_ROWS) if plan.rows is None else operator.index(plan.rows)
     drawn = model.sample(rows, random=random)
     about: dict[str, Any] = {
-        "release_id": release_id,
         "charged": ledger is not None,
         "method": plan.method,
         "options": plan.to_json()["options"],
         "measured": [list(columns) for columns in model.measured],
     }
-    made = Synthetic(table=drawn, claim=plan.claim(), model=model, about=about)
+    made = Synthetic(
+        table=drawn,
+        claim=plan.claim(),
+        model=model,
+        about=about,
+        release_id=None if ledger is None else release_id,
+    )
     told.finish()
     digest = table_digest(drawn) if out is None else made.save(out)
     if ledger is not None:

@@ -26,13 +26,16 @@ class Synthetic:
         table: the rows, with the columns that the contract uses.
         claim: what is promised to those in the real table.
         model: the noisy marginals and the distribution fitted to them; None if the table was read from a file.
-        about: the method, its settings and the release's id.
+        about: the method and its settings.
+        release_id: stands for it in the ledger; None if nothing was charged or it was read from a file. It is derived
+            from the real rows and never saved: whoever knows all rows but one could test guesses about it.
     """
 
     table: pa.Table = field(repr=False)
     claim: Claim
     model: MarginalModel | None = field(repr=False)
     about: Mapping[str, Any] = field(repr=False)
+    release_id: str | None = field(default=None, repr=False)
 
     def save(self, path: Path) -> str:
         """Write the table with its claim.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +118,7 @@ class Rows:
     small: bool
 
 
+@runtime_checkable
 class Passed(Protocol):
     """A forward and a backward pass of the summed cross-entropy, with what is needed of it."""
 

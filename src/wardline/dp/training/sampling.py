@@ -117,7 +117,8 @@ class PoissonSampler:
         """How many coins further on the next heads is: at least 1."""
         # Uniform on the midpoints of 2**-64: the tail of long gaps, next to 0, is resolved best.
         uniform = (self._random.uint64(count).astype(np.float64) + 0.5) * 2.0**-64
-        gaps = np.log(uniform) / math.log1p(-self._rate)
+        with np.errstate(over="ignore"):
+            gaps = np.log(uniform) / math.log1p(-self._rate)
         # A gap beyond the end of the line is as good as any other such gap, and fits into an integer.
         return np.minimum(gaps, self._steps * self._n_units).astype(np.int64) + 1
 

@@ -29,7 +29,6 @@ from wardline.dp.queries import (
     Query,
     Sum,
     Table,
-    TopK,
     Variance,
     collect,
 )
@@ -297,3 +296,18 @@ def test_one_engine_serves_many_threads_and_queries():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda t: figures(collect(query(t, by=(Key("area", ["n", "s"]),)), engine)), tables))
     assert [sum(one[0]) for one in found] == [1, 2, 3, 4, 5, 6] * 4
+
+
+def test_what_does_not_fit_is_spilled_out_of_sight_and_removed(tmp_path):
+    rows = 400_000
+    table = pa.table({"person": np.arange(rows), "income": np.ones(rows)})
+    engine = DuckDbEngine(threads=1, memory_limit="24MB", spill_folder=tmp_path)
+    assert figures(collect(query(table), engine)) == [[rows], [rows]]
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    database = engine._connect()
+    limit = database.execute("SELECT current_setting('memory_limit'), current_setting('temp_directory')").fetchone()
+    assert limit[0].startswith("22.8")  # MiB
+    assert limit[1] == str(folder)
+    del database, engine
+    assert not list(tmp_path.iterdir())

@@ -109,7 +109,7 @@ def excess(one, other, declared):
     return bad
 
 
-@settings(quietly, max_examples=60)
+@settings(quietly, max_examples=40)
 @given(rows=rows, bound=bounds, by=AREA, aggregates=some, person=st.sampled_from("abc"))
 def test_no_neighbour_exceeds_the_sensitivity(rows, bound, by, aggregates, person):
     whole = asked(rows, bound, by, aggregates)
@@ -135,7 +135,7 @@ def test_the_sensitivity_is_reached(bound):
     assert ("", "rows") in excess(cells(whole), cells(none), halved)
 
 
-@settings(quietly, max_examples=30)
+@settings(quietly, max_examples=20)
 @given(rows=rows, bound=bounds, order=st.randoms(use_true_random=False), aggregates=some)
 def test_the_order_of_rows_does_not_matter(rows, bound, order, aggregates):
     shuffled = list(rows)

@@ -9,7 +9,7 @@ from wardline.data import Examples
 from wardline.dp import DpSgdConfig, epsilon_spent, train_dp, training_claim
 from wardline.dp.training import private as module
 from wardline.dp.training.gradients import ClippedSum
-from wardline.models import Logistic, Mlp
+from wardline.models import Cnn, Logistic, Mlp, columns
 
 ARCHITECTURE = Mlp(inputs=3, hidden=(4,), classes=2)
 CONFIG = DpSgdConfig(
@@ -187,8 +187,31 @@ def test_a_checkpoint_of_another_run_is_refused(changes):
 def test_empty_samples_still_get_noise_and_a_step():
     # One unit at a rate of 1/1000: practically every sample is empty.
     config = dataclasses.replace(CONFIG, sample_rate=1e-3, steps=5, learning_rate=1e-4)
-    model = train(examples(1), config=config, architecture=Logistic(inputs=3, classes=2))
+    model = train(examples(1), config=config, architecture=Logistic(inputs=3, classes=2), rows_at_once=1)
     assert all(value.all() for value in model.parameters.values())
+
+
+@pytest.mark.parametrize("unit", [np.arange(60), np.repeat(np.arange(20), 3)], ids=["rows", "persons"])
+@pytest.mark.parametrize("architecture", [ARCHITECTURE, Cnn(shape=(1, 2, 2), channels=(2,), hidden=3, classes=2)])
+def test_pieces_of_a_large_batch_add_up_to_the_same_model(architecture, unit, monkeypatch):
+    # Without noise and with everybody in every step, all that is left of a run is arithmetic.
+    monkeypatch.setattr(module, "noisy_sum", lambda total, **_: {name: value.float() for name, value in total.items()})
+    config = dataclasses.replace(
+        CONFIG, sample_rate=1.0, clip_norm=0.05, unit="row" if len(unit) == unit[-1] + 1 else "person",
+        max_rows_per_unit=60 // (int(unit[-1]) + 1),
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(60, columns(architecture))).astype(np.float32)
+    data = Examples(
+        x=x, y=(x[:, 0] > 0).astype(np.int64), unit=unit, features=tuple(map(str, range(x.shape[1]))),
+        classes=("no", "yes"),
+    )  # fmt: skip
+    whole = train(data, config=config, architecture=architecture)
+    for rows_at_once in (1, 7, 59):
+        pieces = train(data, config=config, architecture=architecture, rows_at_once=rows_at_once)
+        for name, value in whole.parameters.items():
+            np.testing.assert_allclose(pieces.parameters[name], value, atol=1e-5)
+    with pytest.raises(ValueError, match="rows_at_once"):
+        train(data, config=config, architecture=architecture, rows_at_once=0)
 
 
 def test_the_step_is_scaled_by_the_expected_batch_not_by_the_real_one():
