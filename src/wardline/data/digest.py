@@ -22,12 +22,12 @@ def table_digest(table: pa.Table) -> str:
 
     The digest covers, after the line ``wardline.table/1``: the canonical JSON of ``{"rows": n, "columns":
     [[name, type], ...]}``, then for each column one byte a row (1 where a value is present), then its values,
-    absent ones as zeros: numbers little-endian, truth values as one byte, text as the 64-bit length of each
-    value followed by all UTF-8 bytes. Chunks, dictionaries, text widths and NaN payloads do not matter; the
+    absent ones as zeros: numbers little-endian, truth values as one byte, dates and times as the 64-bit numbers
+    behind them, text as the 64-bit length of each value followed by all UTF-8 bytes. Chunks, dictionaries, text widths and NaN payloads do not matter; the
     order of rows and columns does.
 
     Raises:
-        DataError: for a column of a type without such a form (lists, structures, times).
+        DataError: for a column of a type without such a form (lists, structures, decimals).
     """
     columns = [_plain(name, table.column(name)) for name in table.column_names]
     kinds = [[name, kind] for name, (kind, _) in zip(table.column_names, columns, strict=True)]
@@ -50,9 +50,12 @@ def _plain(name: str, column: Any) -> tuple[str, Any]:
         return "bool", column.combine_chunks()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return str(kind), column.combine_chunks()
+    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        narrow = pa.int32() if kind.bit_width == 32 else pa.int64()
+        return str(kind), column.cast(narrow).cast(pa.int64()).combine_chunks()
     raise DataError(
         f"column {name!r} is of type {kind}, for which there is no digest",
-        hint="keep numbers, text and truth values, or pin the file by its own sha256",
+        hint="keep numbers, text, dates and truth values, or pin the file by its own sha256",
     )
 
 

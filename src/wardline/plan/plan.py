@@ -20,6 +20,7 @@ class DataFacts:
     Attributes:
         source: where it came from, as the policy says.
         sha256: digest of the table's contents, whatever file held it.
+        account: the key under which the ledger adds up what is released about these people.
         rows, units: all rows and privacy units that are used.
         unit: ``row`` or the name of the column that tells persons apart.
         train_rows, train_units, holdout_rows, holdout_units: sizes of the two parts.
@@ -29,6 +30,7 @@ class DataFacts:
 
     source: str
     sha256: str
+    account: str
     rows: int
     units: int
     unit: str

@@ -214,6 +214,12 @@ class Dataset(Part):
         "`wardline data describe` prints it; checked wherever given",
         examples=["eca473f687999951db1fc083338cb0cb92b6d8d918c26be96205161772bb522e"],
     )
+    name: Text | None = Field(
+        default=None,
+        description="the name under which the ledger adds up everything that is released about these people, whatever "
+        "file they come in; by default the digest of the table's contents. Never change it",
+        examples=["city-incomes"],
+    )
     header: bool = Field(
         default=True,
         description="whether a CSV source begins with a line of names; if false, data.columns names its columns, in "

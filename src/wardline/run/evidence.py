@@ -14,7 +14,7 @@ from typing import Any
 from wardline.core import BudgetError, Claim, Measurement
 from wardline.core.canonical import to_json
 from wardline.crypto import SigningKey
-from wardline.dp import Ledger, dataset_key
+from wardline.dp import Ledger
 from wardline.evidence import render_report, unsafe_write_unsigned_bundle, write_bundle
 from wardline.gate import GateResult
 from wardline.models import architecture_to_json, parameter_count
@@ -50,7 +50,7 @@ class Findings:
 
 def ledger_facts(plan: Plan, ledger: Ledger) -> dict[str, Any]:
     """What the ledger says about this data set, all releases together."""
-    dataset = dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit)
+    dataset = plan.facts.account
     delta = plan.limit.delta if plan.limit else plan.training.delta
     spent = ledger.spent(dataset, delta=delta)
     while not math.isfinite(spent.epsilon) and delta < 0.1:

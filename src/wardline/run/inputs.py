@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from wardline.core import DataError, IntegrityError, Progress, SecureRandom, Seeds
 from wardline.data import Encoder, Examples, Source, bounded_rows, enforce, fetch, split_by_unit, table_digest
+from wardline.dp import dataset_key
 from wardline.plan import DataFacts, contract_of
 from wardline.policy import LoadedPolicy
 
@@ -163,12 +164,22 @@ def select(loaded: LoadedPolicy, inputs: Inputs, *, seeds: Seeds | None = None) 
     return Selection(train=split.train_rows[kept], holdout=split.holdout_rows)
 
 
+def account_of(loaded: LoadedPolicy, sha256: str) -> str:
+    """The key under which the ledger adds up what is released about these people: by name, else by contents."""
+    data = loaded.policy.data
+    unit = "row" if data.unit == "row" else data.unit.column
+    if data.name is not None:
+        return dataset_key(name=data.name, unit=unit)
+    return dataset_key(source_sha256=sha256, unit=unit)
+
+
 def facts_of(loaded: LoadedPolicy, inputs: Inputs, selection: Selection) -> DataFacts:
     """What the plan needs to know about the data."""
     examples, unit = inputs.examples, loaded.policy.data.unit
     return DataFacts(
         source=inputs.source,
         sha256=inputs.sha256,
+        account=account_of(loaded, inputs.sha256),
         rows=len(examples),
         units=examples.n_units,
         unit="row" if unit == "row" else unit.column,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wardline.core import Progress, SecureRandom, Seeds, canonical_json, digest_value
 from wardline.data import Examples
-from wardline.dp import Ledger, PlannedRelease, PoissonGaussian, dataset_key, train_dp, train_plain
+from wardline.dp import Ledger, PlannedRelease, PoissonGaussian, train_dp, train_plain
 from wardline.models import model_files
 from wardline.plan import Plan
 from wardline.run.workspace import Computed, Workspace
@@ -71,7 +71,7 @@ def train_released(
     )
     release = PlannedRelease(
         release_id=release_id,
-        dataset=dataset_key(source_sha256=plan.facts.sha256, unit=plan.facts.unit),
+        dataset=plan.facts.account,
         unit=plan.facts.unit,
         events=(event,),
         description=f"{plan.project}: {plan.claim}",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wardline.core import DataError, Progress, SecureRandom, Seeds, digest_value
 from wardline.data import Examples, bounded_rows
-from wardline.dp import Ledger, Limit, dataset_key, train_dp
+from wardline.dp import Ledger, Limit, train_dp
 from wardline.dp.accounting import ApproximateDp, PoissonGaussian
 from wardline.dp.accounting.renyi import renyi
 from wardline.dp.ledger import PlannedRelease
@@ -18,7 +18,7 @@ from wardline.dp.mechanisms import discrete_gaussian
 from wardline.dp.tuning import PrivateSelection, select_privately, selection_cost
 from wardline.plan import Plan
 from wardline.policy import LoadedPolicy
-from wardline.run.inputs import Inputs, Selection
+from wardline.run.inputs import Inputs, Selection, account_of
 from wardline.run.sweep import Floor, plan_at
 from wardline.run.workspace import Computed, Workspace
 
@@ -138,7 +138,7 @@ def sweep_private(
         ledger.charge(
             PlannedRelease(
                 release_id=release_id,
-                dataset=dataset_key(source_sha256=inputs.sha256, unit=name),
+                dataset=account_of(loaded, inputs.sha256),
                 unit=name,
                 events=(ApproximateDp(epsilon=cost.epsilon, delta=cost.delta),),
                 description=f"{loaded.policy.project}: sweep over epsilon for {floor.metric} {floor.value:g}",

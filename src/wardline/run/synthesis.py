@@ -27,7 +27,7 @@ from wardline.core import (
     write_atomic,
 )
 from wardline.data import Encoder, enforce, fetch, split_by_unit, table_digest
-from wardline.dp import Ledger, Limit, PlannedRelease, dataset_key
+from wardline.dp import Ledger, Limit, PlannedRelease
 from wardline.dp.synthetic import (
     Quality,
     SynthesisPlan,
@@ -43,7 +43,7 @@ from wardline.dp.synthetic.plan import Method
 from wardline.dp.synthetic.synthesis import bounded
 from wardline.plan import contract_of
 from wardline.policy import LoadedPolicy, load_policy
-from wardline.run.inputs import load_source
+from wardline.run.inputs import account_of, load_source
 from wardline.run.synthesis_page import render_quality
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def synthesize_policy(
     kept, apart = _parts(loaded, plan, source.table) if settings.holds_out else (source.table, None)
     _check_delta(plan, kept)
     ledger = Ledger(files.ledger)
-    account = dataset_key(source_sha256=sha256, unit=plan.unit)
+    account = account_of(loaded, sha256)
     budget = loaded.policy.data.budget
     limit = Limit(epsilon=budget.epsilon, delta=budget.delta) if budget else None
     made = synthesize_planned(plan, kept, ledger=ledger, limit=limit, dataset=account, out=files.out, progress=progress)

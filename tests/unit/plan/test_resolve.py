@@ -20,6 +20,7 @@ TODAY = datetime.date(2026, 11, 21)
 FACTS = DataFacts(
     source="file:t.csv",
     sha256="0" * 64,
+    account="b" * 64,
     rows=1000,
     units=1000,
     unit="row",

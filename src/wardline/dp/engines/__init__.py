@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DuckDbEngine", "Engine", "PostgresEngine", "Session", "SparkEngine", "default_engine", "source_digest"]
 
+MOST_READ_BYTES = 256 << 20
+"""The largest file that is known by its values rather than by its bytes."""
+
 _HOMES = {
     "DuckDbEngine": ("duckdb", "query"),
     "PostgresEngine": ("postgres", "postgres"),
@@ -44,16 +47,23 @@ def default_engine(table: Table) -> Engine:
 def source_digest(table: Table) -> str | None:
     """SHA-256 of a table's content, by which a ledger knows it; None for one in a server, which has to be named.
 
-    For a file it is the digest of its bytes, for an Arrow table that of its values in order.
+    For an Arrow table, and for a single file of up to 256 MiB, it is the digest of the values in order: the one by which
+    training knows the same rows, whatever file they come in. Larger files, and several together, go by their bytes;
+    a name is better there.
 
     Raises:
-        DataError: if the file is missing, or an Arrow table has a column of a type that cannot be digested.
+        DataError: if the file is missing or unreadable, or a column is of a type that cannot be digested.
     """
     from pathlib import Path
 
-    from wardline.data import table_digest
-    from wardline.dp.engines.files import files_digest
+    from wardline.data import read_table, table_digest
+    from wardline.dp.engines.files import files_digest, files_of
 
     if not isinstance(table.source, str | Path):
         return table_digest(table.source)
-    return None if is_postgres(table) else files_digest(table.source)
+    if is_postgres(table):
+        return None
+    files = files_of(table.source)
+    if len(files) > 1 or files[0].stat().st_size > MOST_READ_BYTES:
+        return files_digest(table.source)
+    return table_digest(read_table(files[0]))

@@ -21,7 +21,7 @@ enough.
 
 Ranking is slow, and few people exceed a bound that is set well. So rows are counted per person first, and only the rows
 of those are ranked who have more than the smallest of the bounds: nobody else can exceed any of them. Whether that
-happens shows in the time a query takes, never in its result: who may watch the clock of the engine may learn whether
+happens at all is asked before anything else (`exceeded`), since a plain statement is the fastest of all. It shows in the time a query takes, never in its result: who may watch the clock of the engine may learn whether
 anybody exceeded. The guarantee, as everywhere in this field, speaks of the result.
 
 Reference: Madow and Madow 1944, On the theory of systematic sampling, Annals of Mathematical Statistics 15(1).
@@ -29,7 +29,7 @@ Reference: Madow and Madow 1944, On the theory of systematic sampling, Annals of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -69,31 +69,52 @@ def kept(rows: Rows, bound: Bound | None, wanted: Sequence[str]) -> exp.Select:
         bound: how much of one person is kept; None keeps everything.
         wanted: some of the rows' columns, at least one.
     """
-    if bound is None:
-        return exp.select(*map(name, wanted)).from_(_sub(rows.select, "r"), copy=False)
-    # Without keys, the bound on groups holds by itself.
-    groups = bound.groups if rows.keys else None
-    limits = [limit for limit in (bound.rows, groups, bound.rows_per_group) if limit is not None]
+    limits = {} if bound is None else _limits(bound, rows.keys)
     if not limits:
         return exp.select(*map(name, wanted)).from_(_sub(rows.select, "r"), copy=False)
     # Joins, and no EXISTS: DuckDB turns that into one more aggregation over all rows.
-    count = exp.Count(this=exp.Star())
-    stages = [stage for stage, limit in zip(_STAGES, (groups, bound.rows_per_group, bound.rows), strict=True) if limit]
-    suspects = (
-        exp.select(name(PERSON), *(alias(_offset(stage, rows.dialect), f"o_{stage}") for stage in stages))
-        .from_(_sub(rows.select.copy(), "r"), copy=False)
-        .group_by(name(PERSON), copy=False)
-        .having(exp.GT(this=count, expression=whole(min(limits))), copy=False)
-    )
+    suspects = _per_person(
+        rows.select.copy(),
+        [
+            name(PERSON),
+            *(alias(_offset(stage, rows.dialect), f"o_{stage}") for stage in limits),
+            alias(exp.Count(this=exp.Star()), "n_person"),
+        ],
+    ).having(exp.GT(this=exp.Count(this=exp.Star()), expression=whole(min(limits.values()))), copy=False)
     plain = _joined([name(column, table="r") for column in wanted], rows.select.copy(), side="LEFT")
     plain = plain.where(exp.Is(this=name(PERSON, table="s"), expression=exp.Null()), copy=False)
     columns = dict.fromkeys((PERSON, *rows.keys, *rows.content, *wanted))
-    offsets = [name(f"o_{stage}", table="s") for stage in stages]
-    ranked = _joined([*(name(column, table="r") for column in columns), *offsets], rows.select, side="INNER")
-    chosen = exp.select(*map(name, wanted)).from_(_sub(_chosen(rows, ranked, bound, groups), "b"), copy=False)
+    about = [name(column, table="s") for column in (*(f"o_{stage}" for stage in limits), "n_person")]
+    ranked = _joined([*(name(column, table="r") for column in columns), *about], rows.select, side="INNER")
+    chosen = exp.select(*map(name, wanted)).from_(_sub(_chosen(rows, ranked, limits), "b"), copy=False)
     both = exp.Union(this=plain, expression=chosen, distinct=False)
     found = exp.select(exp.Star()).from_(_sub(both, "kept"), copy=False)
     return found.with_("suspects", as_=suspects, copy=False)
+
+
+def exceeded(rows: Rows, bound: Bound) -> exp.Select | None:
+    """Count the rows of the person who has most (``m``), and the fewest rows with which a bound can be exceeded.
+
+    If nobody has that many, everything is kept, and `kept` need not be told of the bound. None if nothing can be
+    exceeded. The tree of `rows` is taken over.
+    """
+    limits = _limits(bound, rows.keys)
+    if not limits:
+        return None
+    count = _per_person(rows.select, [alias(exp.Count(this=exp.Star()), "c")])
+    excess = binary(exp.Sub, exp.Max(this=name("c")), whole(min(limits.values())))
+    return exp.select(alias(excess, "m")).from_(_sub(count, "q"), copy=False)
+
+
+def _limits(bound: Bound, keys: Sequence[str]) -> dict[str, int]:
+    """The stages of bounding, in order, and what each keeps at most."""
+    # Without keys, the bound on groups holds by itself.
+    given = zip(_STAGES, (bound.groups if keys else None, bound.rows_per_group, bound.rows), strict=True)
+    return {stage: limit for stage, limit in given if limit is not None}
+
+
+def _per_person(rows: exp.Select, columns: Sequence[exp.Expr]) -> exp.Select:
+    return exp.select(*columns).from_(_sub(rows, "r"), copy=False).group_by(name(PERSON), copy=False)
 
 
 def _sub(select: exp.Query, label: str) -> exp.Subquery:
@@ -108,21 +129,23 @@ def _joined(columns: Sequence[exp.Column], rows: exp.Select, *, side: str) -> ex
     return select.from_(_sub(rows, "r"), copy=False).join(suspects, on=same, join_type=side, copy=False)
 
 
-def _chosen(rows: Rows, select: exp.Select, bound: Bound, groups: int | None) -> exp.Select:
+def _chosen(rows: Rows, select: exp.Select, limits: Mapping[str, int]) -> exp.Select:
     keys, content = [name(key) for key in rows.keys], [name(column) for column in rows.content]
     person, count = name(PERSON), exp.Count(this=exp.Star())
-    if groups is not None:
-        number = _over(exp.DenseRank(), [person], keys)
-        # No engine counts different things within a window; the largest rank is as good.
-        total = _over(exp.Max(this=name("i_groups")), [person])
-        select = _stage(select, "groups", number, total, limit=groups)
-    if bound.rows_per_group is not None:
-        number = _over(exp.RowNumber(), [person, *keys], content or [person])
-        total = _over(count.copy(), [person, *keys])
-        select = _stage(select, "rows_per_group", number, total, limit=bound.rows_per_group)
-    if bound.rows is not None:
-        number = _over(exp.RowNumber(), [person], [*keys, *content] or [person])
-        select = _stage(select, "rows", number, _over(count, [person]), limit=bound.rows)
+    for stage, limit in limits.items():
+        match stage:
+            case "groups":
+                number = _over(exp.DenseRank(), [person], keys)
+                # No engine counts different things within a window; the largest rank is as good.
+                total = _over(exp.Max(this=name("i_groups")), [person])
+            case "rows_per_group":
+                number = _over(exp.RowNumber(), [person, *keys], content or [person])
+                total = _over(count.copy(), [person, *keys])
+            case _:
+                number = _over(exp.RowNumber(), [person], [*keys, *content] or [person])
+                # Before any other stage, the number of a person's rows is known already.
+                total = name("n_person") if len(limits) == 1 else _over(count.copy(), [person])
+        select = _stage(select, stage, number, total, limit=limit)
     return select
 
 

@@ -24,6 +24,7 @@ statistic share it, so that it is paid for once:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,7 @@ def collect(query: Query, engine: Engine | None = None) -> Collected:
         check_kinds(query, kinds)
         plan = Plan(query=query, session=session, kinds=kinds)
         check_rows(plan, wanted)
+        plan = replace(plan, nobody_exceeds=_nobody_exceeds(plan))
         plain = [spec for spec in wanted if spec.kind != "bins"]
         result = session.fetch(plan.groups(plain)) if plain else None
         binned = [(spec, session.fetch(plan.bins(spec))) for spec in wanted if spec.kind == "bins"]
@@ -89,6 +91,14 @@ def collect(query: Query, engine: Engine | None = None) -> Collected:
     return Collected(
         query=query, groups=frame, candidates={place: _candidates(plan, place, counts) for place, counts in top}
     )
+
+
+def _nobody_exceeds(plan: Plan) -> bool:
+    statement = plan.exceeded()
+    if statement is None:
+        return True
+    excess = plan.session.fetch(statement).to_pylist()[0]["m"]
+    return excess is None or excess <= 0  # nobody there at all, or nobody with more
 
 
 def _groups(plan: Plan, result: pa.Table | None, *, place: int | None = None) -> Groups:

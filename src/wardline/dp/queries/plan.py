@@ -17,7 +17,7 @@ from sqlglot import exp
 from wardline.core.errors import DataError
 from wardline.dp.queries import expressions as sql
 from wardline.dp.queries.aggregates import TopK
-from wardline.dp.queries.bounding import PERSON, Rows, kept
+from wardline.dp.queries.bounding import PERSON, Rows, exceeded, kept
 from wardline.dp.queries.query import Key, Query
 from wardline.dp.queries.statistics import PERSONS, Derived, Spec, specs
 from wardline.dp.queries.values import KeyValue
@@ -59,11 +59,13 @@ class Plan:
         query: what is asked.
         session: the table it is asked of.
         kinds: what the columns of the table hold.
+        nobody_exceeds: whether it is known that bounding would leave out nothing.
     """
 
     query: Query
     session: Session
     kinds: Mapping[str, Kind]
+    nobody_exceeds: bool = False
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -84,6 +86,10 @@ class Plan:
         counts = [sql.alias(exp.Count(this=sql.name(column)), column) for column in counted]
         everything = sql.alias(exp.Count(this=exp.Star()), "n")
         return exp.select(everything, *counts).from_(self._considered.subquery("r"), copy=False)
+
+    def exceeded(self) -> exp.Select | None:
+        """By how many rows (``m``) the person with most rows exceeds the smallest bound; None if nobody can."""
+        return None if self.query.bound is None else exceeded(self._rows, self.query.bound)
 
     def groups(self, wanted: Sequence[Spec]) -> exp.Select:
         """One row per group with the statistics wanted, none of kind ``bins``, under ``s0``, ``s1`` and so on."""
@@ -124,7 +130,7 @@ class Plan:
     ) -> exp.Select:
         # A select needs some column, even if it only counts rows.
         wanted = list(columns) or ["one"]
-        select = kept(self._rows, self.query.bound, wanted)
+        select = kept(self._rows, None if self.nobody_exceeds else self.query.bound, wanted)
         cte = select.args.pop("with_", None)  # at the top, where all engines take it
         found = exp.select(*map(sql.name, self.keys), *figures)
         found = found.from_(select.subquery("kept", copy=False), copy=False)

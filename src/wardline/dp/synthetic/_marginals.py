@@ -9,6 +9,9 @@ import numpy as np
 from wardline.dp.synthetic._inference import Array, project
 from wardline.dp.synthetic._tree import Clique, Tree
 
+MOST_CELLS_OF_A_PAIR = 1 << 22
+"""A pair of columns with more cells is not looked at: its counts would be noise, and its table would fill memory."""
+
 _FIRST_LETTER = ord("a")  # 26 columns in two cliques have more cells than any memory
 
 
@@ -69,8 +72,10 @@ def product(one: Array, its: Clique, other: Array, others: Clique, onto: Clique)
     return result
 
 
-def pairs(tree: Tree, tables: Sequence[Array]) -> Iterator[tuple[Clique, Array]]:
-    """The marginals of all pairs of columns, each once, ascending within the pair.
+def pairs(
+    tree: Tree, tables: Sequence[Array], *, most_cells: int = MOST_CELLS_OF_A_PAIR
+) -> Iterator[tuple[Clique, Array]]:
+    """The marginals of all pairs of columns, each once, ascending within the pair; too large ones are left out.
 
     From each column its joint table with the separator is carried along the tree, and each clique on the way turns it
     into pairs with its own columns: one pass over the tree for each column.
@@ -78,26 +83,32 @@ def pairs(tree: Tree, tables: Sequence[Array]) -> Iterator[tuple[Clique, Array]]
     Args:
         tree: the junction tree.
         tables: the marginals of its cliques.
+        most_cells: of a pair.
     """
-    walk = _Walk(tree, tables)
+    walk = _Walk(tree, tables, most_cells)
     columns = sorted({column for clique in tree.cliques for column in clique})
     for column in columns:
         reached = {column}
-        for other, table in walk.outward(column):
-            reached.add(other)
-            if other > column:
-                yield (column, other), table
+        for other, table in walk.outward(column, reached):
+            yield (column, other), table
         for other in columns:
-            if other > column and other not in reached:  # of another tree of the forest: independent
+            if other > column and other not in reached and walk.fits(column, other):
+                # Of another tree of the forest: independent.
                 yield (column, other), np.outer(walk.single(column), walk.single(other))
 
 
 class _Walk:
     """Passes over a tree in all directions; conditional tables are made once for each direction."""
 
-    def __init__(self, tree: Tree, tables: Sequence[Array]) -> None:
+    def __init__(self, tree: Tree, tables: Sequence[Array], most_cells: int) -> None:
         self._tree = tree
         self._tables = tables
+        self._most_cells = most_cells
+        self._sizes: dict[int, int] = {
+            column: size
+            for clique, table in zip(tree.cliques, tables, strict=True)
+            for column, size in zip(clique, table.shape, strict=True)
+        }
         self._links: list[list[tuple[int, Clique]]] = [[] for _ in tree.cliques]
         for place, (parent, separator) in enumerate(zip(tree.parents, tree.separators, strict=True)):
             if parent >= 0:
@@ -108,9 +119,11 @@ class _Walk:
     def single(self, column: int) -> Array:
         return marginal(self._tree, self._tables, (column,))
 
-    def outward(self, column: int) -> Iterator[tuple[int, Array]]:
-        """The joint table of a column with each other of its tree, the column first."""
-        done = {column}
+    def fits(self, one: int, other: int) -> bool:
+        return self._sizes[one] * self._sizes[other] <= self._most_cells
+
+    def outward(self, column: int, done: set[int]) -> Iterator[tuple[int, Array]]:
+        """The joint table of a column with each later one of its tree; all of the tree are noted as done."""
         start = self._tree.home((column,))
         assert start is not None
         waiting: list[tuple[int, int, Clique, Array]] = [(start, -1, (), np.ones(()))]
@@ -120,7 +133,8 @@ class _Walk:
             for other in clique:
                 if other not in done:
                     done.add(other)
-                    yield other, self._joint(column, place, way, carried, (other,))
+                    if other > column and self.fits(column, other):
+                        yield other, self._joint(column, place, way, carried, (other,))
             for after, separator in self._links[place]:
                 if after != before:
                     ahead = np.ones(()) if column in separator else self._joint(column, place, way, carried, separator)

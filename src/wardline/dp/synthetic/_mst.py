@@ -9,6 +9,7 @@ import numpy as np
 
 from wardline.core import Progress
 from wardline.dp.synthetic._inference import Array
+from wardline.dp.synthetic._marginals import MOST_CELLS_OF_A_PAIR
 from wardline.dp.synthetic._private import PrivateRows
 from wardline.dp.synthetic._tree import Clique
 from wardline.dp.synthetic.fitting import Fit, Measured, fit
@@ -45,12 +46,15 @@ def learn(
     def candidates() -> Iterator[tuple[Clique, Array, int, float]]:
         for one in range(columns):
             for other in range(one + 1, columns):
-                if component[one] != component[other]:
+                cells = rows.sizes[one] * rows.sizes[other]
+                if component[one] != component[other] and cells <= MOST_CELLS_OF_A_PAIR:
                     yield (one, other), independent.total * np.outer(alone[one,], alone[other,]), 1, 0.0
 
     progress.start("choose and measure pairs", columns - 1)
     measured: list[Measured] = []
     for done in range(columns - 1):
+        if next(candidates(), None) is None:
+            break  # only pairs that are too large are left; what was meant for them stays unspent
         one, other = rows.choose(candidates(), epsilon=epsilon)
         joined = component[other]
         component = [component[one] if group == joined else group for group in component]

@@ -90,3 +90,10 @@ def test_a_potential_without_a_home_is_refused():
     tree = junction_tree([2, 2, 2], [(0, 1)])
     with pytest.raises(ValueError, match="no clique"):
         Calibrator([2, 2, 2], tree, [(0, 2)])
+
+
+def test_pairs_that_are_too_large_are_left_out():
+    sizes, parts = [2, 9, 9, 3], [(0, 1), (1, 3)]
+    tree = junction_tree(sizes, parts)
+    tables = Calibrator(sizes, tree, parts).run([np.zeros((2, 9)), np.zeros((9, 3))])
+    assert set(dict(pairs(tree, tables, most_cells=27))) == {(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)}

@@ -12,6 +12,7 @@ from wardline.core import NoProgress, SecureRandom
 from wardline.data import Column, Contract
 from wardline.dp.synthetic import Domain, SynthesisOptions, _private
 from wardline.dp.synthetic._learn import learn_model
+from wardline.dp.synthetic._marginals import pairs
 from wardline.dp.synthetic._private import PrivateRows, Purse
 from wardline.dp.synthetic.coarsen import Coarsening
 
@@ -139,3 +140,23 @@ def test_a_method_spends_all_and_no_more(method, columns):
         options = SynthesisOptions(steps=20)
         learn_model(rows, domain, method=method, options=options, progress=NoProgress())
         assert 0 <= rows.purse.left < 1e-6 * rho
+
+
+@pytest.mark.parametrize("method", ["aim", "mst"])
+def test_columns_whose_pair_would_fill_the_memory_stay_independent(method, monkeypatch):
+    contract = Contract(
+        columns=(
+            Column(name="sick", kind="boolean"),
+            *(Column(name=name, kind="integer", low=0, high=99) for name in ("one", "other")),
+        ),
+        target="sick",
+    )
+    for module in ("_mst", "_marginals"):
+        monkeypatch.setattr(f"wardline.dp.synthetic.{module}.MOST_CELLS_OF_A_PAIR", 300)
+    monkeypatch.setitem(pairs.__kwdefaults__, "most_cells", 300)
+    domain, rng = Domain.of(contract), np.random.default_rng(0)
+    rows = rows_of([rng.integers(0, size, 20_000) for size in domain.sizes], domain.sizes, rho=100.0)
+    options = SynthesisOptions(steps=20, merge=False, bins=100)
+    model = learn_model(rows, domain, method=method, options=options, progress=NoProgress())
+    assert ("one", "other") not in model.measured
+    assert model.marginal("one", "other").shape == (100, 100)
