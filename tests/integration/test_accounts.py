@@ -20,7 +20,7 @@ def _charged(ledger: Ledger) -> list[str]:
 
 
 def _query(table: Table) -> Query:
-    return Query(table=table, by=(Key("ward", ["north", "south", "west"]),), aggregates=(Count(),))
+    return Query(table=table, unit=None, by=(Key("ward", ["north", "south", "west"]),), aggregates=(Count(),))
 
 
 def test_a_release_is_charged_to_the_account_of_the_training(small_project: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_module_is_the_command() -> None:
 def test_every_module_imports_without_extras_or_says_which_one_is_missing() -> None:
     """Public rooms import, or name the extra; a module below them may miss a library of an extra, and no other."""
     blocked = _extras()
-    assert {"torch", "dp_accounting", "pyarrow", "safetensors", "scipy"} <= blocked
+    assert {"torch", "duckdb", "psycopg", "pyarrow", "pyspark", "safetensors", "scipy", "sqlglot"} <= blocked
     assert blocked.isdisjoint({"numpy", "pydantic", "cryptography", "click"})
     script = BLOCK.format(blocked=sorted(blocked)) + (
         "import importlib, json\n"

@@ -23,8 +23,8 @@ def table_digest(table: pa.Table) -> str:
     The digest covers, after the line ``wardline.table/1``: the canonical JSON of ``{"rows": n, "columns":
     [[name, type], ...]}``, then for each column one byte a row (1 where a value is present), then its values,
     absent ones as zeros: numbers little-endian, truth values as one byte, dates and times as the 64-bit numbers
-    behind them, text as the 64-bit length of each value followed by all UTF-8 bytes. Chunks, dictionaries, text widths and NaN payloads do not matter; the
-    order of rows and columns does.
+    behind them, text as the 64-bit length of each value followed by all UTF-8 bytes. Chunks, dictionaries, text
+    widths and NaN payloads do not matter; the order of rows and columns does.
 
     Raises:
         DataError: for a column of a type without such a form (lists, structures, decimals).

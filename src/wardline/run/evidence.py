@@ -28,7 +28,6 @@ _PACKAGES = (
     "torch",
     "scipy",
     "scikit-learn",
-    "dp-accounting",
     "pyarrow",
     "pandera",
     "cryptography",

@@ -47,9 +47,9 @@ def default_engine(table: Table) -> Engine:
 def source_digest(table: Table) -> str | None:
     """SHA-256 of a table's content, by which a ledger knows it; None for one in a server, which has to be named.
 
-    For an Arrow table, and for a single file of up to 256 MiB, it is the digest of the values in order: the one by which
-    training knows the same rows, whatever file they come in. Larger files, and several together, go by their bytes;
-    a name is better there.
+    For an Arrow table, and for a single file of up to 256 MiB, it is the digest of the values in order: the one by
+    which training knows the same rows, whatever file they come in. Larger files, and several together, go by their
+    bytes; a name is better there.
 
     Raises:
         DataError: if the file is missing or unreadable, or a column is of a type that cannot be digested.

@@ -20,9 +20,10 @@ The digest only makes the choice even from person to person. It keeps no secret,
 enough.
 
 Ranking is slow, and few people exceed a bound that is set well. So rows are counted per person first, and only the rows
-of those are ranked who have more than the smallest of the bounds: nobody else can exceed any of them. Whether that
-happens at all is asked before anything else (`exceeded`), since a plain statement is the fastest of all. It shows in the time a query takes, never in its result: who may watch the clock of the engine may learn whether
-anybody exceeded. The guarantee, as everywhere in this field, speaks of the result.
+of those are ranked who have more than the smallest of the bounds: nobody else can exceed any of them. Whether anybody
+does is asked before anything else (`exceeded`), since a statement without bounding is faster still. This shows in the
+time that a query takes, never in its result: who may watch the clock of the engine may learn whether anybody exceeded.
+The guarantee, as everywhere in this field, speaks of the result.
 
 Reference: Madow and Madow 1944, On the theory of systematic sampling, Annals of Mathematical Statistics 15(1).
 """
