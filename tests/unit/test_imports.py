@@ -135,11 +135,7 @@ def test_every_public_name_is_there_or_names_its_extra() -> None:
         "            told[room + '.' + name] = error.hint\n"
         "print(json.dumps(told))"
     )
-    rooms = [
-        name
-        for name in MODULES
-        if name.count(".") <= 1 and name not in {"wardline._version", "wardline.cli"}
-    ]
+    rooms = [name for name in MODULES if name.count(".") <= 1 and name not in {"wardline._version", "wardline.cli"}]
     without = _python(BLOCK.format(blocked=sorted(_extras())) + script, *rooms)
     assert without.returncode == 0, without.stderr
     missing = json.loads(without.stdout)

@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wardline.dp.training._layers import LARGEST, Met, Rows, Squares, squares
+from wardline.dp.training._layers import LARGEST, Met, Rows, Squares, squares, units_at_once
 from wardline.models import Network
+
+_NO_LIMIT = 1 << 62
 
 
 class Dense:
@@ -39,6 +41,11 @@ class Dense:
         self._rows_at_once = rows_at_once
         self._passes: dict[int, DensePass] = {}
         self._memory: _Memory | None = None
+
+    def units_at_once(self, rows: int) -> int:
+        """How many units with so many rows may pass at once."""
+        weights = self.weights if self.beside is None else [*self.weights, self.beside]
+        return min(units_at_once(weight.shape[1], len(weight), rows) for weight in weights) if rows > 1 else _NO_LIMIT
 
     def rows(self, x: Float[np.ndarray, "rows columns"], y: Int[np.ndarray, " rows"]) -> Rows:
         """The rows, looked at once."""

@@ -40,7 +40,6 @@ ROWS_AT_ONCE = 1024
 Within a piece, 32-bit networks add up in 32 bits: `wardline.dp.training.noise` has a margin for that.
 """
 
-_NUMBERS_AT_ONCE = 1 << 19  # of written-out gradients per layer: small enough to stay in a processor's cache
 _GUARD = 1e-6
 # Divided by (norm + guard) as Opacus does, so that a norm of zero needs no case of its own and rounding in the
 # factor cannot lift a clipped gradient above clip_norm.
@@ -132,8 +131,7 @@ class ClippedSum:
 
     def _most_at_once(self, places: int) -> int:
         """How many units with so many rows: bounded, and fewer where gradients are written out."""
-        written = [part.numel() for part in self._parts if part.ndim > 1 and (places > 1 or part.ndim == 4)]
-        return max(1, min(self._at_once // places, *(_NUMBERS_AT_ONCE // numel for numel in written), self._at_once))
+        return max(1, min(self._at_once // places, self._passes.units_at_once(places)))
 
     def _piece(self, rows: Rows, chosen: npt.NDArray[np.int64] | slice, starts: npt.NDArray[np.int64] | None) -> Tensor:
         passed: Passed = self._passes.run(rows, chosen)

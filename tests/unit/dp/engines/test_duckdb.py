@@ -298,7 +298,7 @@ def test_one_engine_serves_many_threads_and_queries():
     assert [sum(one[0]) for one in found] == [1, 2, 3, 4, 5, 6] * 4
 
 
-def test_what_does_not_fit_is_spilled_out_of_sight_and_removed(tmp_path):
+def test_spilling_has_a_limit_and_a_folder_of_its_own_that_goes_away(tmp_path):
     rows = 400_000
     table = pa.table({"person": np.arange(rows), "income": np.ones(rows)})
     engine = DuckDbEngine(threads=1, memory_limit="24MB", spill_folder=tmp_path)

@@ -21,7 +21,7 @@ ARCHITECTURES = [
     Mlp(inputs=5, hidden=(7,), classes=3, linear_inputs=3),
     Cnn(shape=(2, 8, 8), channels=(4,), hidden=5, classes=3),
     # The second convolution has few places and many weights, the first the opposite: both ways to a norm are taken.
-    Cnn(shape=(1, 8, 8), channels=(8, 16), hidden=6, classes=10, linear_inputs=2),
+    Cnn(shape=(1, 4, 4), channels=(16, 32), hidden=6, classes=10, linear_inputs=2),
 ]
 UNITS = torch.tensor([0, 0, 0, 1, 2, 2, 3, 4, 4, 4, 4, 5])
 
