@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,21 +35,34 @@ def claim_path(path: Path) -> Path:
 
 def save(release: Release, path: Path) -> str:
     """See `Release.save`."""
+    files, digest = rendered(release, path)
+    write(files)
+    return digest
+
+
+def rendered(release: Release, path: Path) -> tuple[dict[Path, bytes], str]:
+    """What saving will write, in order, and the digest that a ledger seals for it.
+
+    Raises:
+        UsageError: for a file of another kind.
+    """
+    sink = io.BytesIO()
     if path.suffix == ".parquet":
-        sink = io.BytesIO()
         statement = _statement(release, digest=table_digest(plain(release.table)))
         pq.write_table(release.table.replace_schema_metadata({_METADATA: statement}), sink, compression="zstd")
-        write_atomic(path, sink.getvalue())
-        return digest_bytes(sink.getvalue())
+        return {path: sink.getvalue()}, digest_bytes(sink.getvalue())
     if path.suffix == ".csv":
-        sink = io.BytesIO()
         pa_csv.write_csv(plain(release.table), sink)
         statement = _statement(release, digest=digest_bytes(sink.getvalue()))
         # The claim last: a table without one is not a release, and `read_release` refuses it.
-        write_atomic(path, sink.getvalue())
-        write_atomic(claim_path(path), statement)
-        return digest_bytes(statement)
+        return {path: sink.getvalue(), claim_path(path): statement}, digest_bytes(statement)
     raise UsageError("a release is a .parquet or a .csv file", where=str(path), hint="choose one of the two endings")
+
+
+def write(files: Mapping[Path, bytes]) -> None:
+    """Write what `rendered` gave."""
+    for path, content in files.items():
+        write_atomic(path, content)
 
 
 def read_release(path: Path, *, ledger: Ledger | None = None) -> Release:
@@ -81,14 +95,17 @@ def read_release(path: Path, *, ledger: Ledger | None = None) -> Release:
         raise IntegrityError("the table is not the one that its claim was made for", where=str(path), hint=_DISTRUST)
     try:
         claim, about = Claim.from_json(value["claim"]), dict(value["about"])
-        release_id = str(about["release_id"])
         if table is None:
             table = _csv(content, about["types"])
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise IntegrityError("this is no release that can be read", where=str(path), hint=_DISTRUST) from error
-    if ledger is not None and ledger.sealed(release_id) != sealed:
+    if ledger is not None and not _sealed(ledger, sealed):
         raise IntegrityError("the ledger did not seal this file", where=str(path), hint=_DISTRUST)
     return Release(table=table, claim=claim, about=about)
+
+
+def _sealed(ledger: Ledger, digest: str) -> bool:
+    return any(entry.kind == "seal" and entry.body["result_sha256"] == digest for entry in ledger.entries())
 
 
 def sealed_digest(path: Path) -> str:

@@ -23,7 +23,7 @@ from wardline.dp.ledger import Ledger, Limit, PlannedRelease, dataset_key
 from wardline.dp.queries.collection import check_rows, collect
 from wardline.dp.queries.plan import Plan, check_kinds, columns_used, specs_of
 from wardline.dp.releases.columns import key_columns, labels_of
-from wardline.dp.releases.files import plain, read_release, sealed_digest
+from wardline.dp.releases.files import plain, read_release, rendered, sealed_digest, write
 from wardline.dp.releases.measures import BinCounts
 from wardline.dp.releases.plan import ReleasePlan, plan_release, provisional, with_ranges
 from wardline.dp.releases.ranges import choose_range
@@ -130,12 +130,17 @@ def release_planned(
         told.finish()
         release_id = _charge(ledger, plan, release_id, dataset, limit)
     told.start("compute", 0)
-    made = _compute(plan, engine, release_id=release_id, charged=ledger is not None)
+    made = _compute(plan, engine, charged=ledger is not None)
     _check_stamps(query.table, before)
     told.finish()
-    sealed = table_digest(plain(made.table)) if out is None else made.save(out)
+    files, digest = ({}, table_digest(plain(made.table))) if out is None else rendered(made, out)
+    if ledger is not None and out is not None:
+        # Noted before it is written, so that after a kill between the two lines below the file is known for ours. The
+        # file itself must not say under which id it was charged: that is derived from the protected rows.
+        ledger.progress(release_id, 0, digest)
+    write(files)
     if ledger is not None:
-        ledger.seal(release_id, sealed)
+        ledger.seal(release_id, digest)
     return made
 
 
@@ -152,13 +157,12 @@ def check(plan: ReleasePlan, engine: Engine) -> None:
         check_rows(Plan(query=query, session=session, kinds=kinds), specs_of(query))
 
 
-def _compute(plan: ReleasePlan, engine: Engine, *, release_id: str, charged: bool) -> Release:
+def _compute(plan: ReleasePlan, engine: Engine, *, charged: bool) -> Release:
     random = SecureRandom()
     ranges = {column: _find_range(plan, column, engine, random) for column in plan.ranges}
     query = with_ranges(plan.query, ranges)
     table = published_table(plan, query, collect(query, engine), random)
     about: dict[str, Any] = {
-        "release_id": release_id,
         "query": query.to_json(),
         "keys": list(key_columns(query)),
         "figures": list(labels_of(query)),
@@ -169,7 +173,7 @@ def _compute(plan: ReleasePlan, engine: Engine, *, release_id: str, charged: boo
         "level": 0.95,
         "limits": list(limits_of(plan)),
     }
-    return Release(table=table, claim=claim_of(plan, release_id=release_id, charged=charged), about=to_json(about))
+    return Release(table=table, claim=claim_of(plan, charged=charged), about=to_json(about))
 
 
 def _find_range(plan: ReleasePlan, column: str, engine: Engine, random: SecureRandom) -> tuple[float, float]:
@@ -232,8 +236,8 @@ def _settled(ledger: Ledger, release_id: str, dataset: str, out: Path | None) ->
     """The result of the newest attempt, if it is there and whole.
 
     - Sealed, and the file is the sealed one: it is the result.
-    - Charged and not sealed, and the file says that it came from this charge: the kill came between writing and
-      sealing. Nothing else was drawn under this charge, since only a fresh one is computed; it is sealed now.
+    - Charged and not sealed, and the file is the one noted for this charge: the kill came between writing and
+      sealing. It is sealed now.
     - Otherwise the result is lost, or never was: what is made now has to be charged anew.
     """
     if out is None or not out.exists():
@@ -246,14 +250,11 @@ def _settled(ledger: Ledger, release_id: str, dataset: str, out: Path | None) ->
         found = read_release(out)
     except (IntegrityError, UsageError):
         return None  # not a result of ours, or a damaged one: what stands there is replaced
-    if found.about.get("release_id") != attempt:
+    noted, digest = ledger.checkpoint(attempt), sealed_digest(out)
+    if noted is None or noted[1] != digest:
         return None
-    sealed = ledger.sealed(attempt)
-    digest = sealed_digest(out)
-    if sealed is None:
-        ledger.seal(attempt, digest)
-        return found
-    return found if sealed == digest else None
+    ledger.seal(attempt, digest)  # changes nothing if it is sealed already
+    return found
 
 
 def _charge(ledger: Ledger, plan: ReleasePlan, release_id: str, dataset: str, limit: Limit | None) -> str:

@@ -25,12 +25,11 @@ def protected(query: Query) -> str:
     return f"one {query.unit!r}, with all rows that it has in the table"
 
 
-def claim_of(plan: ReleasePlan, *, release_id: str, charged: bool) -> Claim:
+def claim_of(plan: ReleasePlan, *, charged: bool) -> Claim:
     """The claim of a release.
 
     Args:
         plan: what was released.
-        release_id: under which it was charged, or would have been.
         charged: whether a ledger knows of it.
     """
     query = plan.query
@@ -52,7 +51,6 @@ def claim_of(plan: ReleasePlan, *, release_id: str, charged: bool) -> Claim:
             "neighbouring": "one unit, with all of its rows, added or removed",
             "bound": _bound(query),
             "noise": plan.kind,
-            "release_id": release_id,
             "query_sha256": query.digest,
             "ledger": "charged" if charged else "none",
             "version": __version__,

@@ -23,7 +23,7 @@ class Release:
             null; its interval is then the whole range.
         claim: what is guaranteed, against whom, under which assumptions.
         about: how it came about, as plain JSON: ``query``, ``keys`` and ``figures`` (the columns), ``noise`` (of each
-            measure), ``ranges`` that were found privately, ``limits`` (what the figures do not tell), ``release_id``.
+            measure), ``ranges`` that were found privately and ``limits`` (what the figures do not tell).
     """
 
     table: pa.Table

@@ -30,8 +30,8 @@ LARGEST = 1e12
 What vanishes when it is squared has a norm below 1e-16, so the norm of a product is missed by less than 1e-10.
 """
 
-_WRITTEN_AT_ONCE = 1 << 19  # numbers of gradients written out: few enough to stay near the processor
-_UNFOLDED_AT_ONCE = 1 << 22  # numbers of inputs, each repeated for every place that reads it
+_ROWS_STEP = 16
+_NUMBERS_AT_ONCE = 1 << 22  # of inputs repeated for every place that reads them, or of gradients written out
 
 
 @dataclass(slots=True)
@@ -108,10 +108,10 @@ def writes_out(inputs: int, outputs: int, places: int) -> bool:
 
 def units_at_once(inputs: int, outputs: int, places: int) -> int:
     """How many units' gradients by a weight may be worked out together: so many that memory does not matter."""
-    most = _UNFOLDED_AT_ONCE // ((inputs + outputs) * places)
+    numbers = (inputs + outputs) * places
     if writes_out(inputs, outputs, places):
-        most = min(most, _WRITTEN_AT_ONCE // (inputs * outputs))
-    return max(1, most)
+        numbers = max(numbers, inputs * outputs)
+    return max(1, _NUMBERS_AT_ONCE // numbers)
 
 
 def squares(value: Tensor) -> Squares:
@@ -227,22 +227,28 @@ class Convolutional:
             outputs.append(output)
             return output
 
-        x, y = torch.from_numpy(rows.x[chosen]), torch.from_numpy(rows.y[chosen])
+        if isinstance(chosen, slice):
+            chosen = np.arange(*chosen.indices(len(rows.y)))
+        # Filled up with copies of a row, which are cut off again: convolutions are compiled for every number of rows
+        # that they meet, and Poisson samples have many sizes.
+        count = len(chosen)
+        filled = np.concatenate((chosen, np.full(-count % _ROWS_STEP, chosen[0])))
+        x, y = torch.from_numpy(rows.x.take(filled, axis=0)), torch.from_numpy(rows.y.take(filled))
         with torch.enable_grad():
             loss = functional.cross_entropy(self._network.walk(x, apply), y, reduction="sum")
             derivatives = torch.autograd.grad(loss, outputs)
         return Mets(
             [
-                Met(_unfold(a), d.flatten(2), has_bias=True, bounded=True)
+                Met(_unfold(a[:count]), d[:count].flatten(2), has_bias=True, bounded=True)
                 if a.ndim == 4
-                else Met(a, d, has_bias=bias is not None, bounded=bias is None)
+                else Met(a[:count], d[:count], has_bias=bias is not None, bounded=bias is None)
                 for bias, a, d in zip(self._biases, inputs, derivatives, strict=True)
             ]
         )
 
 
 def _unfold(images: Tensor) -> Tensor:
-    """For each image the inputs, [images, 9 channels, places], of a 3 by 3 convolution: as `functional.unfold`, faster."""
+    """The inputs of a 3 by 3 convolution, [images, 9 channels, places]: what `functional.unfold` gives, but faster."""
     count, channels, height, width = images.shape
     padded = functional.pad(images, (1, 1, 1, 1))
     image, channel, row, column = padded.stride()

@@ -123,7 +123,8 @@ class ClippedSum:
         """Some units at a time: their rows, and where each unit's rows start if any unit has several."""
         bounds = np.arange(count + 1) if units is None else _bounds(units, count)
         most = int(np.diff(bounds).max(initial=1))
-        size = self._most_at_once(most)
+        pieces = max(1, math.ceil((len(bounds) - 1) / self._most_at_once(most)))
+        size = max(1, math.ceil((len(bounds) - 1) / pieces))  # even pieces rather than full ones and a rest
         for first in range(0, len(bounds) - 1, size):
             last = min(first + size, len(bounds) - 1)
             part = slice(int(bounds[first]), int(bounds[last]))
