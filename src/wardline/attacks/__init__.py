@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wardline.attacks.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
     from wardline.attacks.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
     from wardline.attacks.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
+    from wardline.attacks.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
 
 __all__ = [
     "AuditDesign",
@@ -35,6 +36,7 @@ __all__ = [
     "Guesses",
     "MembershipSettings",
     "Model",
+    "Neighbours",
     "ReferenceRecipe",
     "Roc",
     "Stack",
@@ -44,8 +46,10 @@ __all__ = [
     "audit_mechanism",
     "audit_p_value",
     "audit_settings",
+    "audit_synthesis",
     "audit_training",
     "balanced_design",
+    "bootstrap",
     "canaries_needed",
     "clopper_pearson",
     "conformance",
@@ -55,6 +59,7 @@ __all__ = [
     "loss_scores",
     "membership",
     "memorise",
+    "rarest_row",
     "rmia_scores",
     "roc_curve",
     "scaled_confidence",
@@ -107,6 +112,7 @@ __getattr__ = lazy(
             "balanced_design",
             "train_stack",
         ),
+        "synthesis": ("Neighbours", "audit_synthesis", "bootstrap", "rarest_row"),
     },
     extra="torch",
 )

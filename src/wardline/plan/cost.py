@@ -16,7 +16,7 @@ from wardline.plan.plan import Plan
 
 _SECONDS_PER_MULTIPLICATION = 6e-10  # multiply and add; forward, and twice as much backward
 _SECONDS_PER_STEP = 1e-3  # of Python and small tensors, whatever the size
-_SECONDS_PER_GAUSSIAN = 5e-8
+_SECONDS_PER_GAUSSIAN = 1e-8
 _REFERENCE_ROWS = 10_000
 _CONTROL_ROWS = 64_000  # rows that the memorising control reads, about 500 steps of 128
 _STACKED_CONVOLUTIONS = 4  # convolutions with a weight for each model run that much slower
