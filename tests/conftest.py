@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from everywhere import everywhere
+from made_up import people
 from servers import postgres_url, spark_session
 
 __all__ = ["everywhere", "postgres_url", "spark_session"]  # fixtures, for every test
@@ -56,17 +56,6 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no data sets in {DATA}; set WARDLINE_DATA")
     return DATA
-
-
-def people(rows: int = 1000, seed: int = 7) -> str:
-    """A made-up table as CSV: sickness depends on age and dose."""
-    rng = np.random.default_rng(seed)
-    age = rng.integers(0, 100, rows)
-    dose = rng.uniform(0, 10, rows)
-    ward = rng.choice(["north", "south", "west"], rows)
-    sick = np.where(age / 100 - dose / 10 + rng.normal(0, 0.2, rows) > 0, "yes", "no")
-    lines = [f"{a},{d:.3f},{w},{s}" for a, d, w, s in zip(age, dose, ward, sick, strict=True)]
-    return "age,dose,ward,sick\n" + "\n".join(lines) + "\n"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conftest import people
+from made_up import people
 from wardline.cli.app import cli
 from wardline.core import BudgetError, DataError, NoProgress
 from wardline.dp import Ledger, train_dp

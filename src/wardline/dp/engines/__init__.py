@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardline.core.errors import DataError
 from wardline.core.extras import need
 from wardline.dp.engines.base import Engine, Session
 
@@ -48,11 +49,11 @@ def source_digest(table: Table) -> str | None:
     """SHA-256 of a table's content, by which a ledger knows it; None for one in a server, which has to be named.
 
     For an Arrow table, and for a single file of up to 256 MiB, it is the digest of the values in order: the one by
-    which training knows the same rows, whatever file they come in. Larger files, and several together, go by their
-    bytes; a name is better there.
+    which training knows the same rows, whatever file they come in. Larger files, several together, and files that no
+    training could read go by their bytes; a name is better there.
 
     Raises:
-        DataError: if the file is missing or unreadable, or a column is of a type that cannot be digested.
+        DataError: if the file is missing, or an Arrow table has a column of a type that cannot be digested.
     """
     from pathlib import Path
 
@@ -66,4 +67,9 @@ def source_digest(table: Table) -> str | None:
     files = files_of(table.source)
     if len(files) > 1 or files[0].stat().st_size > MOST_READ_BYTES:
         return files_digest(table.source)
-    return table_digest(read_table(files[0]))
+    try:
+        return table_digest(read_table(files[0]))
+    except DataError:
+        # Empty, or with columns that no training reads: then there is no account to share, and bytes do. Whether the
+        # query can read it is for the engine to say.
+        return files_digest(table.source)
