@@ -36,7 +36,8 @@ def expected_failed_checks(estimator: Any) -> dict[str, str]:
     return FIT_TWICE | {"check_classifier_data_not_an_array": _TWICE}
 
 
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
+# Not strict: on few points two fits with different noise may predict the same.
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks, xfail_strict=False)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
