@@ -30,6 +30,10 @@ from wardline.core.checks import positive, probability
 from wardline.dp.accounting.events import DpEvent
 from wardline.dp.accounting.renyi import conversion, failing, pure, renyi
 
+ROUNDING = 1e-10
+"""By how much, relatively, a history may end above a limit: ten releases of 0.1 fill a limit of 1, although no double
+is a tenth. Guarantees hold at the limit times 1 + `ROUNDING`."""
+
 _MARGIN = 1e-12  # relative: more than the rounding of a sum of a million terms hides
 
 
@@ -62,8 +66,9 @@ class PrivacyFilter:
         delta: the limit, in (0, 1).
 
     Guarantee: an interaction in which every release was admitted together with all before it is
-    (epsilon, delta)-differentially private, add or remove one unit, for every strategy of choosing the next release
-    (its mechanism, its parameters, and whether to go on) from the outputs of the ones before.
+    (epsilon, delta)-differentially private, each figure times 1 + `ROUNDING`, add or remove one unit, for every
+    strategy of choosing the next release (its mechanism, its parameters, and whether to go on) from the outputs of the
+    ones before.
 
     References:
         Rogers, Roth, Ullman and Vadhan 2016 (filters; pure losses, theorem 3.6); Feldman and Zrnic 2021, theorem 3.1,
@@ -98,13 +103,13 @@ class PrivacyFilter:
         It says how close to the limit a history came. It is no guarantee of its own: the limit is, since an epsilon
         that was read off afterwards was not fixed beforehand.
         """
-        if consumed.failing * (1 + _MARGIN) > self.delta / 2:
+        if consumed.failing * (1 + _MARGIN) > self.delta / 2 * (1 + ROUNDING):
             return math.inf
         by_divergence = consumed.renyi + conversion(self.order, self.delta / 2)
         return (1 + _MARGIN) * min(consumed.pure, max(0.0, by_divergence))
 
     def used(self, consumed: Consumed) -> float:
-        """How much of the limit a history has used up, from 0 without any release; above 1 it is not admitted."""
+        """How much of the limit a history has used up, from 0 without any release; not admitted above 1, roughly."""
         deltas = consumed.failing * (1 + _MARGIN) / (self.delta / 2)
         losses = consumed.pure * (1 + _MARGIN) / self.epsilon
         budget = self.epsilon / (1 + _MARGIN) - conversion(self.order, self.delta / 2)
@@ -114,7 +119,7 @@ class PrivacyFilter:
 
     def admits(self, consumed: Consumed) -> bool:
         """Whether a history keeps to the limit."""
-        return self.epsilon_for(consumed) <= self.epsilon
+        return self.epsilon_for(consumed) <= self.epsilon * (1 + ROUNDING)
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from wardline.core.errors import BudgetError
 from wardline.dp.accounting import DpEvent, compose
-from wardline.dp.accounting.filters import Consumed, PrivacyFilter
+from wardline.dp.accounting.filters import ROUNDING, Consumed, PrivacyFilter
 from wardline.dp.accounting.pld import compose_coarsely
 from wardline.dp.accounting.renyi import ORDERS, conversion, failing, pure, renyi
 from wardline.dp.ledger.release import Limit, PlannedRelease
@@ -47,7 +47,7 @@ class Account:
             filtered = PrivacyFilter(epsilon=limit.epsilon, delta=limit.delta)
             return filtered.admits(self._so_far(filtered) + filtered.consumed(release.events))
         # The first release is fixed before anything is seen, so its exact cost counts even under a filter.
-        return True if self._sums.epsilon(release.events, delta=limit.delta) <= limit.epsilon else None
+        return True if self._sums.epsilon(release.events, delta=limit.delta) <= _most(limit) else None
 
     def composes(self, release: PlannedRelease, limit: Limit) -> bool:
         """Whether the exact composition with a further release keeps to a limit.
@@ -56,10 +56,9 @@ class Account:
             ValueError: if the limit's delta is too small to be accounted for.
         """
         together = [*self.events, *release.events]
-        return (
-            compose_coarsely(together, delta=limit.delta) <= limit.epsilon
-            or compose(together, delta=limit.delta) <= limit.epsilon
-        )
+        return compose_coarsely(together, delta=limit.delta) <= _most(limit) or compose(
+            together, delta=limit.delta
+        ) <= _most(limit)
 
     def refusal(self, release: PlannedRelease, limit: Limit) -> BudgetError:
         """The error for a release that a limit does not admit."""
@@ -67,7 +66,7 @@ class Account:
         exact = compose(together, delta=limit.delta)
         earlier = f"with {len(self.releases)} earlier releases, this one"
         of = f"its limit of {limit.epsilon:g}"
-        if limit.adaptive and self.releases and exact <= limit.epsilon:
+        if limit.adaptive and self.releases and exact <= _most(limit):
             filtered = PrivacyFilter(epsilon=limit.epsilon, delta=limit.delta)
             needed = filtered.epsilon_for(self._so_far(filtered) + filtered.consumed(release.events))
             return BudgetError(
@@ -92,6 +91,11 @@ class Account:
                 self._consumed.clear()
             self._consumed[key] = (len(self.events), consumed)
         return consumed
+
+
+def _most(limit: Limit) -> float:
+    """The epsilon that a limit allows; see `ROUNDING`."""
+    return limit.epsilon * (1 + ROUNDING)
 
 
 class _Sums:

@@ -533,3 +533,20 @@ class _LedgerMachine(RuleBasedStateMachine):
 
 TestAnyOrderOfCalls = _LedgerMachine.TestCase
 TestAnyOrderOfCalls.settings = settings(max_examples=12, stateful_step_count=15, deadline=None, derandomize=True)
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+@pytest.mark.parametrize(("each", "fit", "whole"), [(0.5, 2, 1.0), (0.1, 10, 1.0), (0.1, 3, 0.3)])
+def test_a_limit_can_be_filled_exactly(tmp_path: Path, each: float, fit: int, whole: float, adaptive: bool) -> None:
+    """A tenth is no double, and the sum of ten is no whole one: decimal figures count as people mean them."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    limit = Limit(epsilon=whole, delta=1e-9, adaptive=adaptive)
+    for number in range(fit):
+        assert ledger.charge(_pure(f"r{number}", each), limit=limit).fresh
+    with pytest.raises(BudgetError):
+        ledger.charge(_pure("tiny", 1e-6), limit=limit)
+
+
+def _pure(release_id: str, epsilon: float) -> PlannedRelease:
+    events = (PureDp(epsilon=epsilon),)
+    return PlannedRelease(release_id=release_id, dataset="d", unit="row", events=events, description="a test")
