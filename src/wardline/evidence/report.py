@@ -8,9 +8,7 @@ code nor the stylesheet.
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -20,6 +18,7 @@ from markupsafe import Markup, escape
 
 from wardline.core.canonical import to_json
 from wardline.core.drawing import hostile
+from wardline.core.drawing.page import content_policy
 from wardline.core.errors import IntegrityError
 from wardline.evidence import text
 from wardline.evidence._view import build_view
@@ -66,7 +65,7 @@ def render_report(predicate: Mapping[str, Any]) -> bytes:
             view=view,
             evidence=evidence,
             style=Markup(style),  # noqa: S704 (this package's own file, and the policy pins its digest)
-            security_policy=security_policy(style),
+            security_policy=content_policy(style),
         )
     )
     return page.encode()
@@ -75,12 +74,6 @@ def render_report(predicate: Mapping[str, Any]) -> bytes:
 def stylesheet() -> str:
     """The one stylesheet, as it stands between the tags of the page."""
     return "\n" + resources.files("wardline.evidence").joinpath("templates/report.css").read_text("utf-8")
-
-
-def security_policy(style: str) -> str:
-    """The content security policy of a page whose only resource is this inline stylesheet."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def _shown(value: object) -> object:
