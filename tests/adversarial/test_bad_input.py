@@ -173,7 +173,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[3])
 import wardline.run.release  # noqa: F401  (imports write nothing afterwards)
 import wardline.dp.ledger, wardline.dp.training.plain, wardline.dp.training.private  # noqa: F401
-import wardline.attacks.audit, pandera.pyarrow, sklearn  # noqa: F401
+import wardline.attacks.auditing.training, pandera.pyarrow, sklearn  # noqa: F401
 out = Path(sys.argv[2])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from wardline.attacks.mechanism_conformance import Draw
+from wardline.attacks.auditing.mechanism_conformance import Draw
 from wardline.core import SecureRandom, Seeds
 from wardline.dp.mechanisms import discrete_gaussian, discrete_laplace, scale_for, sigma_for
 

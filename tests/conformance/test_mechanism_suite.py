@@ -13,7 +13,7 @@ import subjects
 from subjects import neighbours
 
 from wardline.attacks import mechanism_conformance as suite
-from wardline.attacks.mechanism_conformance import ALARM, conformance
+from wardline.attacks.auditing.mechanism_conformance import ALARM, conformance
 
 TRIALS = 200_000
 SOUND = [subjects.LaplaceCounts(), subjects.GaussianCounts()]

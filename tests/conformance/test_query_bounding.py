@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wardline.attacks.mechanism_conformance import check_sensitivity
+from wardline.attacks.auditing.mechanism_conformance import check_sensitivity
 from wardline.dp.queries import Bound, Count, Histogram, Key, Mean, Persons, Query, Sum, Table, bounding, collect
 
 GROUPS = ("a", "b", "c")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from wardline.attacks import audit_mechanism
-from wardline.attacks.mechanism_conformance import low_bits
+from wardline.attacks.auditing.mechanism_conformance import low_bits
 from wardline.core import Measurement
 from wardline.dp.mechanisms import discrete_gaussian, discrete_laplace
 from wardline.dp.queries import Bound, Count, Key, Mean, Persons, Query, Sum, Table, bounding

@@ -103,7 +103,8 @@ def test_a_small_cnn_learns_chest_images_at_epsilon_eight(data_root):
     labels = next(one for one in arrays if one.ndim <= 2).reshape(-1)
     train, held_out = split(as_examples(images.reshape(len(images), -1) / 127.5 - 1, labels))
     cnn = Cnn(shape=(1, 28, 28), channels=(4, 8), hidden=16, classes=2)
-    # Three of four images show pneumonia: 0.74 is what a constant answer reaches, 0.93 the least seen.
+    # Three of four images show pneumonia: 0.75 is what a constant answer reaches, 0.92 the least of 40 runs. With
+    # steps twice as large, the units of the dense layer died in 11 of 21 runs and the answer was constant.
     assert accuracy(private(cnn, train, epsilon=8.0, delta=1e-4), held_out) > 0.85
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from wardline.attacks.one_run import best_lower_bound, default_guesses, guess
+from wardline.attacks.auditing.one_run import best_lower_bound, default_guesses, guess
 
 CANARIES = 1000
 RUNS = 200

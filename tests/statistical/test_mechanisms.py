@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from wardline.attacks import audit_mechanism
-from wardline.attacks.mechanism_conformance import ALARM, check_fit, check_independence
-from wardline.attacks.one_run import best_lower_bound, default_guesses, guess
+from wardline.attacks.auditing.mechanism_conformance import ALARM, check_fit, check_independence
+from wardline.attacks.auditing.one_run import best_lower_bound, default_guesses, guess
 from wardline.core import Claim, SecureRandom
 from wardline.dp import noisy_sum
 from wardline.dp.accounting import compose

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from wardline.attacks.mechanism_audit import audit_mechanism
+from wardline.attacks.auditing.mechanism_audit import audit_mechanism
 from wardline.core import SecureRandom
 from wardline.dp.mechanisms import geometric_partitions
 from wardline.dp.queries import (

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from wardline.attacks.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
+from wardline.attacks.auditing.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
 from wardline.core import SecureRandom
 from wardline.data import Column, Contract, enforce
 from wardline.dp.synthetic import SynthesisOptions, Synthetic, plan_synthesis

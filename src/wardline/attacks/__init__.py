@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from wardline.attacks.audit import AuditDesign, audit_training
-    from wardline.attacks.canaries import audit_settings
-    from wardline.attacks.control import memorise
-    from wardline.attacks.intervals import auc_interval, clopper_pearson
-    from wardline.attacks.mechanism_audit import audit_mechanism
-    from wardline.attacks.mechanism_conformance import Check, Conformance, Subject, conformance
-    from wardline.attacks.membership_inference import MembershipSettings, Model, membership
-    from wardline.attacks.one_run import (
+    from wardline.attacks.auditing.canaries import audit_settings
+    from wardline.attacks.auditing.mechanism_audit import audit_mechanism
+    from wardline.attacks.auditing.mechanism_conformance import Check, Conformance, Subject, conformance
+    from wardline.attacks.auditing.one_run import (
         Guesses,
         audit_p_value,
         canaries_needed,
         epsilon_lower_bound,
         largest_bound,
     )
+    from wardline.attacks.auditing.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
+    from wardline.attacks.auditing.training import AuditDesign, audit_training
+    from wardline.attacks.intervals import auc_interval, clopper_pearson
+    from wardline.attacks.membership.control import memorise
+    from wardline.attacks.membership.inference import MembershipSettings, Model, membership
+    from wardline.attacks.membership.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
+    from wardline.attacks.membership.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
     from wardline.attacks.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
-    from wardline.attacks.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
-    from wardline.attacks.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
-    from wardline.attacks.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
 
 __all__ = [
     "AuditDesign",
@@ -70,24 +70,24 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "audit": (
+        "auditing.training": (
             "AuditDesign",
             "audit_training",
         ),
-        "canaries": ("audit_settings",),
-        "control": ("memorise",),
+        "auditing.canaries": ("audit_settings",),
+        "membership.control": ("memorise",),
         "intervals": (
             "auc_interval",
             "clopper_pearson",
         ),
-        "mechanism_audit": ("audit_mechanism",),
-        "mechanism_conformance": ("Check", "Conformance", "Subject", "conformance"),
-        "membership_inference": (
+        "auditing.mechanism_audit": ("audit_mechanism",),
+        "auditing.mechanism_conformance": ("Check", "Conformance", "Subject", "conformance"),
+        "membership.inference": (
             "MembershipSettings",
             "Model",
             "membership",
         ),
-        "one_run": (
+        "auditing.one_run": (
             "Guesses",
             "audit_p_value",
             "canaries_needed",
@@ -100,19 +100,19 @@ __getattr__ = lazy(
             "roc_curve",
             "tpr_at_fpr",
         ),
-        "scores": (
+        "membership.scores": (
             "lira_scores",
             "loss_scores",
             "rmia_scores",
             "scaled_confidence",
         ),
-        "shadow": (
+        "membership.shadow": (
             "ReferenceRecipe",
             "Stack",
             "balanced_design",
             "train_stack",
         ),
-        "synthesis": ("Neighbours", "audit_synthesis", "bootstrap", "rarest_row"),
+        "auditing.synthesis": ("Neighbours", "audit_synthesis", "bootstrap", "rarest_row"),
     },
     extra="torch",
 )

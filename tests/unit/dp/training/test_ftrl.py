@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from wardline.attacks.mechanism_audit import audit_mechanism
+from wardline.attacks.auditing.mechanism_audit import audit_mechanism
 from wardline.core import Claim, DataError, NoProgress, SecureRandom, Seeds, UsageError
 from wardline.data import Examples
 from wardline.dp.accounting import calibrate_noise, compose

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.canaries import canary_scores, with_canaries, with_linear_inputs
-from wardline.attacks.one_run import (
+from wardline.attacks.auditing.canaries import canary_scores, with_canaries, with_linear_inputs
+from wardline.attacks.auditing.one_run import (
     best_lower_bound,
     canaries_needed,
     default_guesses,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wardline.attacks.canaries import (
+from wardline.attacks.auditing.canaries import (
     audit_settings,
     canary_labels,
     canary_scores,

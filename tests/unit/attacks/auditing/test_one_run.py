@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from wardline.attacks.one_run import (
+from wardline.attacks.auditing.one_run import (
     Guesses,
     audit_p_value,
     best_lower_bound,

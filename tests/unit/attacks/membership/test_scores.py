@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax
 from scipy.stats import norm
 
-from wardline.attacks.scores import (
+from wardline.attacks.membership.scores import (
     lira_scores,
     log_confidence,
     loss_scores,

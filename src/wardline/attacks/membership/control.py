@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.shadow import Flags, ReferenceRecipe, balanced_design, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, train_stack
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig

@@ -10,9 +10,8 @@ from typing import Any, Literal, Protocol, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.control import Memorised, memorise
-from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
-from wardline.attacks.scores import (
+from wardline.attacks.membership.control import Memorised, memorise
+from wardline.attacks.membership.scores import (
     FIXED_VARIANCE_UP_TO,
     lira_scores,
     loss_scores,
@@ -21,7 +20,8 @@ from wardline.attacks.scores import (
     scaled_confidence,
     unit_means,
 )
-from wardline.attacks.shadow import Flags, ReferenceRecipe, balanced_design, equal_sets, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, equal_sets, train_stack
+from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
 from wardline.core import Control, Interval, Measurement, NoProgress, Progress, Seeds
 from wardline.core.checks import at_least, probability
 from wardline.data import Examples
@@ -113,7 +113,7 @@ def membership(
     (``baseline``): true-positive rates at `settings.fprs`, refused where non-members are too few to see such a
     rate, and the area under the ROC curve. The positive control is the twin. Where the attack finds nothing on
     the twin because that generalises well, the control is instead the same architecture made to memorise random
-    labels of candidate rows (see `attacks.control`); `Control.description` tells which. A control has passed if
+    labels of candidate rows (see `membership.control`); `Control.description` tells which. A control has passed if
     the lower end of the same figure's interval lies above chance, at a confidence divided among the controls tried.
 
     A high rate proves leakage; a low one does not exclude it, since a better attack may exist. Only a claim that

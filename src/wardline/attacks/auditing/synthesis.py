@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from wardline.attacks.auditing.mechanism_audit import audit_mechanism
 from wardline.attacks.intervals import auc_interval
-from wardline.attacks.mechanism_audit import audit_mechanism
 from wardline.core import Claim, Control, Measurement, NoProgress, Progress, SecureRandom, need
 from wardline.core.checks import at_least
 from wardline.data import Contract

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-import wardline.attacks.shadow as shadow
-from wardline.attacks.shadow import ReferenceRecipe, balanced_design, equal_sets, train_stack
+import wardline.attacks.membership.shadow as shadow
+from wardline.attacks.membership.shadow import ReferenceRecipe, balanced_design, equal_sets, train_stack
 from wardline.core import Seeds
 from wardline.dp import PlainConfig
 from wardline.models import Architecture, Cnn, Logistic, Mlp, build, torch_generator

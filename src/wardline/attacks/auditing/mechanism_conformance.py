@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from wardline.attacks.mechanism_audit import audit_mechanism
+from wardline.attacks.auditing.mechanism_audit import audit_mechanism
 from wardline.core.checks import at_least
 
 ALARM = 1e-6

@@ -1,0 +1,1 @@
+"""Inputs changed so that a model gets them wrong."""

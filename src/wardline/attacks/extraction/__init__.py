@@ -1,0 +1,1 @@
+"""A model copied through its answers."""

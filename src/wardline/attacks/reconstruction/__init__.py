@@ -1,0 +1,1 @@
+"""What a model or its gradients reveal about the data behind them."""
