@@ -14,21 +14,21 @@ from wardline.core.errors import IntegrityError
 
 SCHEMA = "wardline.evidence/1"
 
-_OUTCOME = frozenset({"pass", "fail", "inconclusive"})
-_NUMBER = (int, float)
+OUTCOME = frozenset({"pass", "fail", "inconclusive"})
+NUMBER = (int, float)
 
-_INTERVAL: dict[str, Any] = {"low": _NUMBER, "high": _NUMBER, "level": _NUMBER, "method": str}
+INTERVAL: dict[str, Any] = {"low": NUMBER, "high": NUMBER, "level": NUMBER, "method": str}
 _CONTROL: dict[str, Any] = {
     "description": str,
-    "value": _NUMBER,
-    "interval": (_INTERVAL, None),
-    "threshold": _NUMBER,
+    "value": NUMBER,
+    "interval": (INTERVAL, None),
+    "threshold": NUMBER,
     "passed": bool,
 }
 _CLAIM: dict[str, Any] = {
     "id": str,
     "quantity": str,
-    "value": _NUMBER,
+    "value": NUMBER,
     "direction": frozenset({"at_most", "at_least"}),
     "statement": str,
     "adversary": str,
@@ -39,9 +39,9 @@ _CLAIM: dict[str, Any] = {
 _MEASUREMENT: dict[str, Any] = {
     "id": str,
     "quantity": str,
-    "value": (*_NUMBER, None),
+    "value": (*NUMBER, None),
     "bound": frozenset({"estimate", "lower", "upper"}),
-    "interval": (_INTERVAL, None),
+    "interval": (INTERVAL, None),
     "trials": int,
     "subject": str,
     "bears_on": (str, None),
@@ -50,7 +50,7 @@ _MEASUREMENT: dict[str, Any] = {
     "method": str,
     "reference": str,
     "details": dict,
-    "seconds": _NUMBER,
+    "seconds": NUMBER,
 }
 
 # A type, a choice of words (frozenset), an object (dict: these keys at least), a list of one shape ([x]),
@@ -60,8 +60,8 @@ _SHAPE: dict[str, Any] = {
     "project": str,
     "purpose": str,
     "created": str,
-    "seconds": _NUMBER,
-    "verdict": {"outcome": _OUTCOME, "summary": str},
+    "seconds": NUMBER,
+    "verdict": {"outcome": OUTCOME, "summary": str},
     "dataset": {
         "source": str,
         "sha256": (str, None),
@@ -84,17 +84,17 @@ _SHAPE: dict[str, Any] = {
             "code": str,
             "rule": str,
             "title": str,
-            "outcome": _OUTCOME,
+            "outcome": OUTCOME,
             "message": str,
             "claim": (str, None),
             "measurement": (str, None),
             "waiver": ({"who": str, "why": str, "until": str}, None),
         }
     ],
-    "ledger": {"releases": int, "epsilon": _NUMBER, "delta": _NUMBER, "limit": (dict, None)},
+    "ledger": {"releases": int, "epsilon": NUMBER, "delta": NUMBER, "limit": (dict, None)},
     "not_assessed": [{"subject": str, "reason": str}],
     "environment": {"python": str, "platform": str, "packages": dict},
-    "stages": [{"id": str, "sha256": str, "seconds": _NUMBER}],
+    "stages": [{"id": str, "sha256": str, "seconds": NUMBER}],
 }
 
 
@@ -132,16 +132,21 @@ def _fits(value: Any, shape: Any) -> str | None:
             return None if isinstance(value, shape) and (shape is bool or not isinstance(value, bool)) else ""
 
 
-def check_shape(predicate: Mapping[str, Any]) -> None:
+def check_shape(predicate: Mapping[str, Any], shape: Mapping[str, Any] = _SHAPE, *, schema: str = SCHEMA) -> None:
     """Refuse evidence that lacks a part of its shape.
+
+    Args:
+        predicate: the evidence.
+        shape: what it must have, in the notation above.
+        schema: the name of that form, for the refusal.
 
     Raises:
         IntegrityError: naming the place as a JSON pointer.
     """
-    place = _fits(predicate, _SHAPE)
+    place = _fits(predicate, shape)
     if place is not None:
         raise IntegrityError(
-            f"this is no evidence of the form {SCHEMA}",
+            f"this is no evidence of the form {schema}",
             where=place or "/",
             hint="render the report with the version of wardline that wrote the evidence",
         )

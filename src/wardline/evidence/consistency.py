@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wardline.core import Claim, IntegrityError, Measurement, Verdict, combine
+from wardline.core import Claim, Measurement, Verdict, combine
+from wardline.evidence._inconsistent import creation_day, inconsistent
 from wardline.evidence._shape import check_shape
+from wardline.evidence.audit_consistency import AUDIT_SCHEMA, check_audit
 
-_CREATED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 _NEVER_WAIVED = "claims-hold"
@@ -36,12 +37,14 @@ def check_consistency(predicate: Mapping[str, Any]) -> Verdict:
     Raises:
         IntegrityError: if the evidence is malformed, or its verdict does not follow from what it contains.
     """
+    if predicate.get("schema") == AUDIT_SCHEMA:
+        return check_audit(predicate)
     check_shape(predicate)
-    created = _created(predicate["created"])
+    created = creation_day(predicate["created"])
     claims = [_claim(value) for value in predicate["claims"]]
     measurements = [_measurement(value) for value in predicate["measurements"]]
     if len({one.id for one in claims}) != len(claims):
-        raise _inconsistent("two claims have the same id")
+        raise inconsistent("two claims have the same id")
     rules: Sequence[Mapping[str, Any]] = predicate["rules"]
     _check_complete(predicate["policy"], rules)
 
@@ -49,7 +52,7 @@ def check_consistency(predicate: Mapping[str, Any]) -> Verdict:
     derived = combine(counted)
     stated = Verdict(predicate["verdict"]["outcome"])
     if derived is not stated:
-        raise _inconsistent(f"the rules add up to {derived.value}, but the verdict says {stated.value}")
+        raise inconsistent(f"the rules add up to {derived.value}, but the verdict says {stated.value}")
 
     _check_passes(rules, measurements)
     held = stated is Verdict.PASS or any(
@@ -57,7 +60,7 @@ def check_consistency(predicate: Mapping[str, Any]) -> Verdict:
     )
     contradictions = _contradictions(claims, measurements)
     if held and contradictions:
-        raise _inconsistent(f"it says that claims hold, but {contradictions[0]}")
+        raise inconsistent(f"it says that claims hold, but {contradictions[0]}")
     return stated
 
 
@@ -67,10 +70,10 @@ def _check_complete(policy: Mapping[str, Any], rules: Sequence[Mapping[str, Any]
     if not isinstance(gates, list) or not all(
         isinstance(one, dict) and isinstance(one.get("rule"), str) for one in gates
     ):
-        raise _inconsistent("its policy has no list of gates")
+        raise inconsistent("its policy has no list of gates")
     missing = Counter(one["rule"] for one in gates) - Counter(rule["rule"] for rule in rules)
     if missing:
-        raise _inconsistent(f"its policy asks for {ascii(min(missing))[:80]}, which was never judged")
+        raise inconsistent(f"its policy asks for {ascii(min(missing))[:80]}, which was never judged")
 
 
 def _check_passes(rules: Sequence[Mapping[str, Any]], measurements: Sequence[Measurement]) -> None:
@@ -81,7 +84,7 @@ def _check_passes(rules: Sequence[Mapping[str, Any]], measurements: Sequence[Mea
         found = [one for one in measurements if one.id == cited]
         usable = [one for one in found if one.value is not None and (one.control is None or one.control.passed)]
         if not usable:
-            raise _inconsistent(
+            raise inconsistent(
                 f"{ascii(rule['rule'])[:80]} passes on {ascii(cited)[:80]}, which is absent, was refused, "
                 "or whose positive control failed"
             )
@@ -93,13 +96,13 @@ def _is_waived(rule: Mapping[str, Any], created: datetime.date) -> bool:
     if waiver is None:
         return False
     if rule["rule"] == _NEVER_WAIVED:
-        raise _inconsistent(f"{_NEVER_WAIVED} cannot be waived")
+        raise inconsistent(f"{_NEVER_WAIVED} cannot be waived")
     if not _DAY.fullmatch(waiver["until"]):
-        raise _inconsistent("a waiver names no day on which it ends")
+        raise inconsistent("a waiver names no day on which it ends")
     try:
         return created <= datetime.date.fromisoformat(waiver["until"])
     except ValueError as error:
-        raise _inconsistent("a waiver ends on a day that is not in the calendar") from error
+        raise inconsistent("a waiver ends on a day that is not in the calendar") from error
 
 
 def _contradictions(claims: Sequence[Claim], measurements: Sequence[Measurement]) -> list[str]:
@@ -129,7 +132,7 @@ def _claim(value: Mapping[str, Any]) -> Claim:
     try:
         return Claim.from_json(value)
     except (TypeError, ValueError) as error:
-        raise _inconsistent("one of its claims is malformed") from error
+        raise inconsistent("one of its claims is malformed") from error
 
 
 def _measurement(value: Mapping[str, Any]) -> Measurement:
@@ -137,20 +140,4 @@ def _measurement(value: Mapping[str, Any]) -> Measurement:
     try:
         return Measurement.from_json(value)
     except (TypeError, ValueError) as error:
-        raise _inconsistent("one of its measurements is malformed") from error
-
-
-def _created(text: str) -> datetime.date:
-    if not _CREATED.fullmatch(text):
-        raise _inconsistent("it does not say when it was made, as YYYY-MM-DDThh:mm:ssZ")
-    try:
-        return datetime.datetime.fromisoformat(text).date()
-    except ValueError as error:
-        raise _inconsistent("it was made at a time that is not in the calendar") from error
-
-
-def _inconsistent(what: str) -> IntegrityError:
-    return IntegrityError(
-        f"the evidence does not hold together: {what}",
-        hint="do not rely on it; the program that wrote it is at fault, whoever signed it",
-    )
+        raise inconsistent("one of its measurements is malformed") from error

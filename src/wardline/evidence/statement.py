@@ -15,7 +15,9 @@ from wardline.core import IntegrityError, canonical_json
 from wardline.crypto import MAX_PAYLOAD_BYTES, exact_object, parse_canonical
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:wardline:evidence:1"
+PREDICATE_TYPES = {"wardline.evidence/1": "urn:wardline:evidence:1", "wardline.audit/1": "urn:wardline:audit:1"}
+"""The type of predicate for each of the forms that evidence has: of a policy's run, and of a model's audit."""
+
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 CONTEXT = b"wardline evidence bundle/1"
 
@@ -62,7 +64,7 @@ def encode_statement(predicate: Mapping[str, Any], digests: Mapping[str, str]) -
         {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)],
-            "predicateType": PREDICATE_TYPE,
+            "predicateType": _predicate_type(predicate),
             "predicate": predicate,
         }
     )
@@ -80,10 +82,10 @@ def decode_statement(payload: bytes) -> Statement:
     """
     value = parse_canonical(payload, what="the statement", max_bytes=MAX_PAYLOAD_BYTES)
     value = exact_object(value, frozenset({"_type", "predicate", "predicateType", "subject"}), what="the statement")
-    if (value["_type"], value["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
-        raise IntegrityError("the statement is of a type or version that this program does not know")
     if not isinstance(value["predicate"], dict) or not isinstance(value["subject"], list):
         raise IntegrityError("the predicate is an object and the subject a list")
+    if (value["_type"], value["predicateType"]) != (STATEMENT_TYPE, _predicate_type(value["predicate"])):
+        raise IntegrityError("the statement is of a type or version that this program does not know")
     subjects = []
     for entry in value["subject"]:
         entry = exact_object(entry, frozenset({"digest", "name"}), what="a subject")
@@ -95,6 +97,13 @@ def decode_statement(payload: bytes) -> Statement:
     if subjects != sorted(subjects):
         raise IntegrityError("the subjects are not in the order of their names")
     return Statement(predicate=value["predicate"], digests=dict(subjects))
+
+
+def _predicate_type(predicate: Mapping[str, Any]) -> str:
+    """The type that a predicate of this form has; a form that nobody knows is refused where its shape is checked."""
+    schema = predicate.get("schema")
+    known = PREDICATE_TYPES.get(schema) if isinstance(schema, str) else None
+    return known or PREDICATE_TYPES["wardline.evidence/1"]
 
 
 def _subject_problem(subjects: list[tuple[Any, Any]]) -> str:

@@ -29,6 +29,7 @@ class Section:
         picture: a drawing of `svg` or `xy`; None for none.
         legend: look and name of each series in the picture.
         columns, rows: a table, folded away below a picture; the first cell of a row names it.
+        png: a photographic picture, as PNG in base64; empty for none.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Section:
     legend: tuple[tuple[Series, str], ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    png: str = ""
 
 
 def stylesheet() -> str:
@@ -44,10 +46,16 @@ def stylesheet() -> str:
     return "\n" + resources.files("wardline.core.drawing").joinpath("page.css").read_text("utf-8")
 
 
-def content_policy(style: str) -> str:
-    """The content security policy of a page whose only resource is this inline stylesheet."""
+def content_policy(style: str, *, pictures: bool = False) -> str:
+    """The content security policy of a page whose only resource is this inline stylesheet.
+
+    Args:
+        style: the stylesheet as it stands between its tags.
+        pictures: whether pictures inside the page (``data:`` addresses) are shown as well.
+    """
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    images = "img-src data:; " if pictures else ""
+    return f"default-src 'none'; style-src 'sha256-{digest}'; {images}base-uri 'none'; form-action 'none'"
 
 
 def render_page(title: str, sections: Sequence[Section], *, lede: str = "", footer: str = "") -> bytes:
@@ -63,12 +71,13 @@ def render_page(title: str, sections: Sequence[Section], *, lede: str = "", foot
         HTML in UTF-8; the same arguments give the same bytes.
     """
     style = stylesheet()
+    policy = content_policy(style, pictures=any(section.png for section in sections))
     head = Markup(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" content="{}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{}</title>\n<style>{}</style>\n'
         '</head>\n<body>\n<main class="wide">\n<h1>{}</h1>\n'
-    ).format(content_policy(style), clean(title), Markup(style), clean(title))  # noqa: S704 (this package's own file)
+    ).format(policy, clean(title), Markup(style), clean(title))  # noqa: S704 (this package's own file)
     parts = [head]
     if lede:
         parts.append(Markup('<p class="lede">{}</p>\n').format(clean(lede)))
@@ -101,6 +110,13 @@ def _section(section: Section) -> Markup:
     parts = [Markup("<section>\n<h2>{}</h2>\n").format(clean(section.title))]
     parts += [Markup('<p class="lede">{}</p>\n').format(clean(text)) for text in section.text]
     table = _table(section) if section.rows else Markup("")
+    if section.png:
+        address = f"data:image/png;base64,{section.png}"
+        parts.append(
+            Markup('<figure><img class="grid-picture" alt="{}" src="{}"></figure>\n').format(
+                clean(section.title), address
+            )
+        )
     if section.picture is None:
         parts.append(table)
     else:
