@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wardline.attacks import MembershipSettings, ReferenceRecipe, membership, tpr_at_fpr
+from wardline.attacks import MembershipSettings, ReferenceRecipe, infer_membership, tpr_at_fpr
 from wardline.core import Measurement, Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig, train_plain
@@ -32,7 +32,7 @@ def _attack(
 ) -> dict[str, Measurement]:
     training = PlainConfig(batch=64, epochs=epochs, learning_rate=0.01)
     model = train_plain(architecture, trained_on, config=training, seeds=Seeds(2))
-    found = membership(
+    found = infer_membership(
         target=model,
         control=model,
         members=members,

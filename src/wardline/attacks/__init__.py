@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wardline.attacks.auditing.training import AuditDesign, audit_training
     from wardline.attacks.intervals import auc_interval, clopper_pearson
     from wardline.attacks.membership.control import memorise
-    from wardline.attacks.membership.inference import MembershipSettings, Model, membership
+    from wardline.attacks.membership.inference import MembershipSettings, Model, infer_membership
     from wardline.attacks.membership.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
     from wardline.attacks.membership.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
     from wardline.attacks.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
@@ -54,10 +54,10 @@ __all__ = [
     "clopper_pearson",
     "conformance",
     "epsilon_lower_bound",
+    "infer_membership",
     "largest_bound",
     "lira_scores",
     "loss_scores",
-    "membership",
     "memorise",
     "rarest_row",
     "rmia_scores",
@@ -85,7 +85,7 @@ __getattr__ = lazy(
         "membership.inference": (
             "MembershipSettings",
             "Model",
-            "membership",
+            "infer_membership",
         ),
         "auditing.one_run": (
             "Guesses",

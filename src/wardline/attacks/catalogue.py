@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Iterator
 
 from wardline.attacks.protocol.attack import AttackEntry
+from wardline.attacks.protocol.target import Access
 from wardline.core import UsageError
 
 GROUP = "wardline.attacks"
@@ -17,6 +18,59 @@ CATALOGUE: tuple[AttackEntry, ...] = (
     # evasion: decisions and tables
     # text
     # backdoors
+    AttackEntry(
+        id="backdoor.trigger",
+        family="backdoor",
+        needs=Access.LABELS,
+        summary="asks a model about inputs with a known trigger in them",
+        paper="Gu et al. 2017, section 4",
+        factory="wardline.attacks.backdoors.measure:BackdoorTrigger",
+    ),
+    AttackEntry(
+        id="backdoor.patch",
+        family="backdoor",
+        needs=Access.LABELS,
+        summary="trains on data with a square in the corner of some images",
+        paper="Gu et al. 2017, section 4",
+        factory="wardline.attacks.backdoors.training:patch",
+        data="wardline.attacks.backdoors.training:Training",
+    ),
+    AttackEntry(
+        id="backdoor.blended",
+        family="backdoor",
+        needs=Access.LABELS,
+        summary="trains on data with a faint pattern over some images",
+        paper="Chen et al. 2017, section 4.2",
+        factory="wardline.attacks.backdoors.training:blended",
+        data="wardline.attacks.backdoors.training:Training",
+    ),
+    AttackEntry(
+        id="backdoor.words",
+        family="backdoor",
+        needs=Access.LABELS,
+        summary="trains on data with rare words in some texts",
+        paper="Dai, Chen and Li 2019, section 3; Kurita et al. 2020, section 3",
+        factory="wardline.attacks.backdoors.training:words",
+        data="wardline.attacks.backdoors.training:Training",
+    ),
+    AttackEntry(
+        id="backdoor.clean_label",
+        family="backdoor",
+        needs=Access.WHITE_BOX,
+        summary="trains on perturbed images of one class, all labels true",
+        paper="Turner, Tsipras and Madry 2018, section 4.2",
+        factory="wardline.attacks.backdoors.training:clean_label",
+        data="wardline.attacks.backdoors.training:Training",
+    ),
+    AttackEntry(
+        id="backdoor.label_flips",
+        family="backdoor",
+        needs=Access.LABELS,
+        summary="trains on data with wrong labels",
+        paper="Biggio, Nelson and Laskov 2011, section 3; Tolpegin et al. 2020, section 3",
+        factory="wardline.attacks.backdoors.training:label_flips",
+        data="wardline.attacks.backdoors.training:Training",
+    ),
     # membership
     # reconstruction
     # extraction

@@ -12,6 +12,8 @@ from wardline._version import __version__
 from wardline.core.errors import WardlineError
 
 COMMANDS = {
+    "attack": "List attacks, run one on a model, or compare several.",
+    "audit": "Attack MODEL within a time, judge what was found, and write signed evidence with a report.",
     "compare": "Show what trusting no one costs: the central and the local model side by side.",
     "data": "Look at a data set and infer its contract.",
     "explain": "Say what a code means and what to do about it.",

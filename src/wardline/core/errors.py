@@ -8,6 +8,7 @@
     ├── UsageError                  2    WL-E231   call again, corrected
     │   └── MissingExtraError       2    WL-E232   install the extra
     ├── KeyAccessError              2    WL-E241   give the right key or passphrase
+    ├── ServiceError                2    WL-E251   bring the service up, or ask it otherwise
     ├── BudgetError                 1    WL-E101   stop, or raise the limit knowingly
     └── IntegrityError              3    WL-E301   do not trust these bytes
 
@@ -118,6 +119,18 @@ class KeyAccessError(WardlineError):
     """
 
     code = "WL-E241"
+    exit_code = 2
+
+
+class ServiceError(WardlineError):
+    """A service over the network does not answer, or not in a way that can be used.
+
+    What: it cannot be reached, times out, limits the rate, refuses the request, or answers with something else.
+    Why: what was not answered says nothing about a model, and must not count as withstood.
+    Remedy: check that the service runs and what it takes; then ask again, with more patience or fewer queries.
+    """
+
+    code = "WL-E251"
     exit_code = 2
 
 

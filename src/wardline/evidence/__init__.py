@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from wardline.evidence.audit_report import render_audit
     from wardline.evidence.bundle import build_bundle, unsafe_write_unsigned_bundle, write_bundle
     from wardline.evidence.report import render_report
     from wardline.evidence.verify import VerifiedBundle, verify_bundle
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VerifiedBundle",
     "build_bundle",
+    "render_audit",
     "render_report",
     "unsafe_write_unsigned_bundle",
     "verify_bundle",
@@ -27,6 +29,7 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
+        "audit_report": ("render_audit",),
         "bundle": (
             "build_bundle",
             "unsafe_write_unsigned_bundle",

@@ -1,5 +1,6 @@
 """Room `gate`: rules that set measurements beside claims, and the three-valued verdict."""
 
+from wardline.gate.attacks import AttackControl, judge_attack, judge_audit
 from wardline.gate.judge import GateResult, Waiver, judge
 from wardline.gate.rules import (
     RULES,
@@ -17,6 +18,7 @@ from wardline.gate.rules import (
 __all__ = [
     "RULES",
     "Accuracy",
+    "AttackControl",
     "AttacksRan",
     "BaselineAccuracy",
     "ClaimsHold",
@@ -28,4 +30,6 @@ __all__ = [
     "Rule",
     "Waiver",
     "judge",
+    "judge_attack",
+    "judge_audit",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, assert_never
 
@@ -17,6 +17,9 @@ MAX_WIDTH = 1 << 20
 
 MAX_LAYERS = 32
 """The most hidden layers, or convolutions, that an architecture may have."""
+
+NORM_GROUP = 8
+"""How many channels a residual network normalises together."""
 
 MAX_PARAMETERS = 1 << 28
 """The most parameters that an architecture may have: one gibibyte of 32-bit numbers."""
@@ -99,9 +102,56 @@ class Cnn:
         return math.prod(self.shape)
 
 
-Architecture: TypeAlias = Logistic | Mlp | Cnn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNet:
+    """A residual network of pre-activation blocks (He et al. 2016) for images whose values lie in [0, 1].
 
-_KINDS: Mapping[str, type[Logistic | Mlp | Cnn]] = {"logistic": Logistic, "mlp": Mlp, "cnn": Cnn}
+    A 3 by 3 convolution, then one stage after the other, then group normalisation, ReLU, the mean over all places
+    and a linear layer. A block is twice group normalisation, ReLU and a 3 by 3 convolution, added to its input; the
+    first block of every stage but the first halves height and width (rounded up). Inputs are shifted and stretched
+    from [0, 1] to [-2, 2] inside of the network, so that an attacker's ball is one of the pixels themselves.
+
+    It has group normalisation (Wu and He 2018, groups of eight channels) and no batch normalisation: what it
+    says of an image depends on no other image, in training as little as in service. Training with
+    differential privacy refuses it: per-example gradients of its layers are not implemented.
+
+    Attributes:
+        shape: channels, height and width of an image; rows of data are flattened images in that order.
+        channels: channels of the stages, in order, multiples of 8, at least one stage.
+        blocks: blocks of each stage, as many entries as `channels` has.
+        classes: classes that it tells apart, at least 2.
+        stride: step of the first convolution, 1, or 2 to halve height and width at once, which makes all that
+            follows four times as cheap.
+        linear_inputs: as for `Logistic`.
+
+    References:
+        He, Zhang, Ren, Sun 2016, "Identity mappings in deep residual networks"; Wu and He 2018, "Group normalization".
+    """
+
+    shape: tuple[int, int, int]
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    classes: int
+    stride: int = 1
+    linear_inputs: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def inputs(self) -> int:
+        """Columns that the first convolution reads."""
+        return math.prod(self.shape)
+
+
+Architecture: TypeAlias = Logistic | Mlp | Cnn | ResNet
+
+_KINDS: Mapping[str, type[Logistic | Mlp | Cnn | ResNet]] = {
+    "logistic": Logistic,
+    "mlp": Mlp,
+    "cnn": Cnn,
+    "resnet": ResNet,
+}
 
 
 def columns(architecture: Architecture) -> int:
@@ -165,6 +215,8 @@ def _check(architecture: Architecture) -> None:
                 raise ValueError("shape has three sizes: channels, height, width")
             if min(architecture.shape[1:]) >> len(architecture.channels) < 1:
                 raise ValueError("too many convolutions for images of this height and width")
+        case ResNet():
+            _check_residual(architecture)
         case _:
             assert_never(architecture)
     _size("inputs", architecture.inputs)
@@ -172,6 +224,22 @@ def _check(architecture: Architecture) -> None:
     _size("linear_inputs", architecture.linear_inputs, least=0)
     if parameter_count(architecture) > MAX_PARAMETERS:
         raise ValueError(f"an architecture has at most {MAX_PARAMETERS} parameters")
+
+
+def _check_residual(architecture: ResNet) -> None:
+    _sizes("shape", architecture.shape)
+    _sizes("channels", architecture.channels)
+    _sizes("blocks", architecture.blocks)
+    if len(architecture.shape) != 3:
+        raise ValueError("shape has three sizes: channels, height, width")
+    if len(architecture.blocks) != len(architecture.channels):
+        raise ValueError("blocks must have one entry for each stage of channels")
+    if sum(architecture.blocks) > MAX_LAYERS:
+        raise ValueError(f"a residual network has at most {MAX_LAYERS} blocks")
+    if any(channels % NORM_GROUP for channels in architecture.channels):
+        raise ValueError(f"channels of a residual network must be multiples of {NORM_GROUP}")
+    if type(architecture.stride) is not int or architecture.stride not in (1, 2):
+        raise ValueError("stride must be 1 or 2")
 
 
 def _size(name: str, value: object, *, least: int = 1) -> None:
@@ -205,6 +273,8 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
                 depth, height, breadth = channels, height // 2, breadth // 2
             _add_dense(shapes, "dense0", architecture.hidden, depth * height * breadth)
             width = architecture.hidden
+        case ResNet():
+            width = _add_residual(shapes, architecture)
         case _:
             assert_never(architecture)
     _add_dense(shapes, "head", architecture.classes, width)
@@ -216,3 +286,43 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 def _add_dense(shapes: dict[str, tuple[int, ...]], name: str, outputs: int, inputs: int) -> None:
     shapes[f"{name}.weight"] = (outputs, inputs)
     shapes[f"{name}.bias"] = (outputs,)
+
+
+def _add_residual(shapes: dict[str, tuple[int, ...]], architecture: ResNet) -> int:
+    """The layers before the head, named by stage and block; returns how many channels the head reads."""
+    depth = architecture.channels[0]
+    shapes["stem.weight"] = (depth, architecture.shape[0], 3, 3)
+    for block in residual_blocks(architecture):
+        if block.inputs != block.outputs or block.stride != 1:
+            shapes[f"{block.name}_shortcut.weight"] = (block.outputs, block.inputs, 1, 1)
+        for index, inputs in enumerate((block.inputs, block.outputs)):
+            _add_norm(shapes, f"{block.name}_norm{index}", inputs)
+            shapes[f"{block.name}_conv{index}.weight"] = (block.outputs, inputs, 3, 3)
+    depth = architecture.channels[-1]
+    _add_norm(shapes, "norm", depth)
+    return depth
+
+
+def _add_norm(shapes: dict[str, tuple[int, ...]], name: str, channels: int) -> None:
+    shapes[f"{name}.weight"] = (channels,)
+    shapes[f"{name}.bias"] = (channels,)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualBlock:
+    """One block of a `ResNet`: the prefix of its layers' names, its channels, and the step of its first convolution."""
+
+    name: str
+    inputs: int
+    outputs: int
+    stride: int
+
+
+def residual_blocks(architecture: ResNet) -> Iterator[ResidualBlock]:
+    """The blocks in the order in which they are applied."""
+    inputs = architecture.channels[0]
+    for stage, (outputs, count) in enumerate(zip(architecture.channels, architecture.blocks, strict=True)):
+        for index in range(count):
+            stride = 2 if stage and not index else 1
+            yield ResidualBlock(f"stage{stage}_block{index}", inputs, outputs, stride)
+            inputs = outputs

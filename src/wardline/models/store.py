@@ -136,8 +136,8 @@ def _folder(path: Path) -> Path:
 
 def _read(path: Path) -> tuple[bytes, bytes, str]:
     folder = _folder(path)
-    description = _read_file(folder / DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
-    weights = _read_file(folder / WEIGHTS_FILE, _expected_bytes(description, str(folder / DESCRIPTION_FILE)))
+    description = read_model_file(folder / DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
+    weights = read_model_file(folder / WEIGHTS_FILE, _expected_bytes(description, str(folder / DESCRIPTION_FILE)))
     digest = digest_value({DESCRIPTION_FILE: digest_bytes(description), WEIGHTS_FILE: digest_bytes(weights)})
     return description, weights, digest
 
@@ -151,8 +151,17 @@ def _expected_bytes(description: bytes, where: str) -> int:
     return 8 + MAX_HEADER_BYTES + 4 * sum(math.prod(shape) for shape in shapes.values())
 
 
-def _read_file(path: Path, most_bytes: int) -> bytes:
-    """A regular file's bytes. A link is not followed and a pipe or device is not waited for."""
+def read_model_file(path: Path, most_bytes: int) -> bytes:
+    """A regular file's bytes. A link is not followed and a pipe or device is not waited for.
+
+    Args:
+        path: the file.
+        most_bytes: a longer file is refused before it is read.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is longer, or no regular file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import assert_never
 
-from wardline.models import Architecture, Cnn, Logistic, Mlp, parameter_count
+from wardline.models.architecture import Architecture, Cnn, Logistic, Mlp, ResNet, parameter_count, residual_blocks
 from wardline.plan.plan import Plan
 
 _SECONDS_PER_MULTIPLICATION = 6e-10  # multiply and add; forward, and twice as much backward
@@ -63,8 +63,24 @@ def _multiplications(architecture: Architecture) -> float:
                 channels, height, width = following, height // 2, width // 2
             dense = channels * height * width * architecture.hidden
             return total + dense + architecture.hidden * architecture.classes
+        case ResNet():
+            return _residual_multiplications(architecture)
         case _:
             assert_never(architecture)
+
+
+def _residual_multiplications(architecture: ResNet) -> float:
+    channels, height, width = (
+        architecture.shape[0],
+        -(-architecture.shape[1] // architecture.stride),
+        -(-architecture.shape[2] // architecture.stride),
+    )
+    total = 9 * channels * architecture.channels[0] * height * width
+    for block in residual_blocks(architecture):
+        height, width = -(-height // block.stride), -(-width // block.stride)
+        shortcut = block.inputs if block.inputs != block.outputs or block.stride != 1 else 0
+        total += (9 * (block.inputs + block.outputs) + shortcut) * block.outputs * height * width
+    return total + architecture.channels[-1] * architecture.classes
 
 
 def told(seconds: float) -> str:

@@ -17,6 +17,8 @@ Norm: TypeAlias = Literal["linf", "l2", "l1"]
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 
 _TINY = 1e-12
+_ROUNDING = 1e-5
+_HALVINGS = 40  # of a bracket: more than a 32-bit number can tell apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ class Ball:
             case "linf":
                 return flat.abs().amax(dim=1)
             case "l2":
-                return flat.norm(dim=1)
+                lengths: Tensor = flat.norm(dim=1)
+                return lengths
             case "l1":
                 return flat.abs().sum(dim=1)
             case _:
@@ -66,6 +69,27 @@ class Ball:
                 return _project_l1(change, self.radius)
             case _:
                 assert_never(self.norm)
+
+    def project_between(self, change: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """The nearest change within the ball that also keeps every feature between two ends.
+
+        Projecting onto the ball and then clipping lands inside both, but not at the nearest point; in L1 an attack that
+        does so is much weaker (Croce and Hein 2021, section 3.1).
+
+        Args:
+            change: [rows, ...].
+            low, high: the least and greatest change of each feature, at most and at least 0; they broadcast.
+        """
+        clipped = torch.clamp(change, low, high)
+        if self.norm == "linf":
+            return torch.clamp(clipped, -self.radius, self.radius)
+        if bool((self.size(clipped) <= self.radius).all()):
+            return clipped
+        return _between(self.norm, change, (low, high), self.radius)
+
+    def contains(self, change: Tensor) -> Tensor:
+        """Whether each change lies within the ball, up to what 32-bit arithmetic on the way costs: [rows]."""
+        return self.size(change) <= self.radius * (1.0 + _ROUNDING) + _ROUNDING * 1e-1
 
     def draw(self, like: Tensor, *, generator: torch.Generator) -> Tensor:
         """A change drawn uniformly from the ball for each row of `like`."""
@@ -93,6 +117,33 @@ def _shell(flat: Tensor, generator: torch.Generator) -> Tensor:
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def _between(norm: Norm, change: Tensor, ends: tuple[Tensor, Tensor], radius: float) -> Tensor:
+    """The projection onto ball and box at once, its multiplier found by bisection.
+
+    Either projection is a function of one number: every feature is shrunk by it (divided by 1 + t in L2, lowered by t
+    in L1) and then clipped; the length falls as it rises.
+    """
+    flat = change.flatten(1)
+    low, high = (end.expand_as(change).flatten(1) for end in ends)
+
+    def shrunk(t: Tensor) -> Tensor:
+        if norm == "l2":
+            return torch.clamp(flat * (1.0 - t), low, high)
+        return torch.clamp(flat.sign() * (flat.abs() - t).clamp_min(0.0), low, high)
+
+    def length(moved: Tensor) -> Tensor:
+        return moved.norm(dim=1, keepdim=True) if norm == "l2" else moved.abs().sum(dim=1, keepdim=True)
+
+    near = torch.zeros_like(flat[:, :1])  # too little; for L2 the unknown is t / (1 + t), which ends at 1
+    far = torch.ones_like(near) if norm == "l2" else flat.abs().amax(dim=1, keepdim=True)
+    fits = length(shrunk(near)) <= radius
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2.0
+        long = length(shrunk(middle)) > radius
+        near, far = torch.where(long, middle, near), torch.where(long, far, middle)
+    return torch.where(fits, shrunk(torch.zeros_like(far)), shrunk(far)).reshape(change.shape)
 
 
 def _project_l1(change: Tensor, radius: float) -> Tensor:

@@ -13,7 +13,7 @@ from wardline.attacks import (
     audit_settings,
     audit_training,
     clopper_pearson,
-    membership,
+    infer_membership,
 )
 from wardline.core import Measurement, Progress, SecureRandom, Seeds
 from wardline.data import Examples
@@ -54,7 +54,7 @@ def measure_membership(
     step = plan.membership
     assert step is not None
     released, baseline = models
-    return membership(
+    return infer_membership(
         target=released,
         control=baseline,
         members=parts[0],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from wardline.core import DataError, IntegrityError, WorkspaceError
+from wardline.core import DataError, IntegrityError, WorkspaceError, canonical_json
 from wardline.models import (
     Cnn,
     Logistic,
@@ -19,6 +19,9 @@ from wardline.models import (
     model_from_files,
     save,
 )
+from wardline.models.architecture import ResNet
+
+RESNET = ResNet(shape=(1, 8, 8), channels=(8, 16), blocks=(1, 1), classes=4, stride=2)
 
 
 def model_of(architecture):
@@ -37,6 +40,7 @@ def model_of(architecture):
         Logistic(inputs=3, classes=2, linear_inputs=2),
         Mlp(inputs=3, hidden=(4,), classes=2),
         Cnn(shape=(1, 8, 8), channels=(2,), hidden=3, classes=4),
+        RESNET,
     ],
 )
 def test_a_model_comes_back_as_it_went(tmp_path, architecture):
@@ -62,6 +66,29 @@ def test_the_files_are_plain_safetensors_and_json(tmp_path):
     description, weights = save(model, tmp_path)
     assert json.loads(description.read_text())["architecture"]["kind"] == "logistic"
     np.testing.assert_array_equal(safetensors.numpy.load_file(weights)["head.weight"], model.parameters["head.weight"])
+
+
+def test_weights_of_another_residual_network_are_refused(tmp_path):
+    """A stranger says that the same weights belong to a network with other blocks, strides or names."""
+    save(model_of(RESNET), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_bytes())
+    for key, value in (("blocks", [1, 2]), ("channels", [8, 24]), ("stride", 3), ("classes", 5), ("shape", [2, 8, 8])):
+        broken = {**description, "architecture": {**description["architecture"], key: value}}
+        (tmp_path / "model.json").write_bytes(canonical_json(broken))
+        with pytest.raises(IntegrityError):
+            load(tmp_path)
+    (tmp_path / "model.json").write_bytes(canonical_json(description))
+    assert load(tmp_path).architecture == RESNET
+
+
+def test_a_residual_network_of_too_many_parameters_is_refused_before_its_weights_are_read(tmp_path):
+    save(model_of(RESNET), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_bytes())
+    description["architecture"] |= {"channels": [1 << 19, 1 << 19]}
+    (tmp_path / "model.json").write_bytes(canonical_json(description))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(IntegrityError, match="at most"):
+        load(tmp_path)
 
 
 def test_another_digest_is_refused(tmp_path):

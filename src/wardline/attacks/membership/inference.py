@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, assert_never
 import numpy as np
 import numpy.typing as npt
 
+from wardline.attacks.membership.candidates import online_references, pick_candidates
 from wardline.attacks.membership.control import Memorised, memorise
 from wardline.attacks.membership.scores import (
     FIXED_VARIANCE_UP_TO,
@@ -20,7 +21,7 @@ from wardline.attacks.membership.scores import (
     scaled_confidence,
     unit_means,
 )
-from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, equal_sets, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe
 from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
 from wardline.core import Control, Interval, Measurement, NoProgress, Progress, Seeds
 from wardline.core.checks import at_least, probability
@@ -90,7 +91,7 @@ class _Positive:
     figures: Mapping[Method, _Figures]
 
 
-def membership(
+def infer_membership(
     *,
     target: Model,
     control: Model,
@@ -138,28 +139,11 @@ def membership(
     References:
         Yeom et al. 2018; Carlini et al. 2022; Zarifzadeh, Liu, Shokri 2024.
     """
-    if members.features != non_members.features or members.classes != non_members.classes:
-        raise ValueError("members and non-members must have the same columns and classes")
-    at_least("members", members.n_units, 2)
-    at_least("non-members", non_members.n_units, 2)
     began = time.perf_counter()
-    candidates, companions, inside_count = _candidates(members, non_members, settings, seeds)
-    inside = balanced_design(candidates.n_units, recipe.references, generator=seeds.numpy("membership.design"))
-    sets = equal_sets(
-        inside[:, candidates.unit],
-        len(candidates) + np.arange(len(companions)),
-        max_rows=recipe.max_rows,
-        generator=seeds.numpy("membership.sets"),
-    )
-    stack = train_stack(
-        recipe,
-        np.concatenate([candidates.x, companions.x]),
-        np.concatenate([candidates.y, companions.y]),
-        sets,
-        seeds=seeds.child("membership"),
-        progress=progress,
-    )
-    references = scaled_confidence(stack.logits(candidates.x), candidates.y)
+    chosen = pick_candidates(members, non_members, most=settings.max_candidates, seeds=seeds)
+    candidates, inside_count = chosen.examples, chosen.members
+    answers = online_references(chosen, recipe, seeds=seeds, progress=progress)
+    references, inside = answers.phi, answers.inside
 
     def attack(model: Model, level: float) -> dict[Method, _Figures]:
         phi = scaled_confidence(model.logits(candidates.x), candidates.y)
@@ -184,7 +168,7 @@ def membership(
             "non_members": candidates.n_units - inside_count,
             "members_in_all": members.n_units,
             "non_members_in_all": non_members.n_units,
-            "reference_rows": int(sets.shape[1]),
+            "reference_rows": answers.rows,
         },
         "references": recipe.references,
         "references_trained": "without protection, on half of the candidates and on further training rows",
@@ -196,29 +180,6 @@ def membership(
         for method in settings.methods
         for measurement in _measurements(method, on_target, on_twin, positives, settings, details, seconds)
     )
-
-
-def _candidates(
-    members: Examples, non_members: Examples, settings: MembershipSettings, seeds: Seeds
-) -> tuple[Examples, Examples, int]:
-    """Candidates (members first), all other members' rows, and how many candidate units are members."""
-    sides = []
-    for name, side in (("members", members), ("non_members", non_members)):
-        order = seeds.numpy(f"membership.{name}").permutation(side.n_units)
-        chosen = np.zeros(side.n_units, dtype=np.bool_)
-        chosen[order[: settings.max_candidates]] = True
-        sides.append(chosen[side.unit])
-    inside, outside = (
-        side.take(np.flatnonzero(rows)) for side, rows in zip((members, non_members), sides, strict=True)
-    )
-    candidates = Examples(
-        x=np.concatenate([inside.x, outside.x]),
-        y=np.concatenate([inside.y, outside.y]),
-        unit=np.concatenate([inside.unit, inside.n_units + outside.unit]),
-        features=members.features,
-        classes=members.classes,
-    )
-    return candidates, members.take(np.flatnonzero(~sides[0])), inside.n_units
 
 
 def _attack(

@@ -1,6 +1,6 @@
 """Membership scores: how much a model's answer on an example speaks for its having been trained on it.
 
-All three start from the scaled confidence phi = log(p / (1 - p)), p the probability that a model gives to the
+All start from the scaled confidence phi = log(p / (1 - p)), p the probability that a model gives to the
 true class. Higher scores speak for membership. Nothing here knows how the models came about.
 """
 
@@ -59,6 +59,34 @@ def rmia_log_ratio(phi: Array, references: Array) -> Array:
     return log_confidence(phi) - average
 
 
+def rmia_offline_log_ratio(phi: Array, references: Array, inside: Flags | None = None, *, a: float = 0.3) -> Array:
+    """Log of p(x | target) / p(x), with p(x) guessed from models that were not trained on x.
+
+    Those tell the lower half of p(x) = (p_in + p_out) / 2 alone; the upper one is taken to be p_in = a p_out + 1 - a.
+
+    Args:
+        phi: [rows], of the target.
+        references: [models, rows].
+        inside: [models, rows], references to leave out because they were trained on the row; None if none was.
+        a: how much of the distance to certainty is left after training on x, in [0, 1]. 0 says that models
+            are certain of what they were trained on, 1 that training on x changes nothing. 0.3 is the authors' for
+            CIFAR-10; it is better measured on models of one's own.
+
+    Raises:
+        ValueError: for `a` out of range, or a row that every reference was trained on.
+
+    References: Zarifzadeh, Liu, Shokri 2024, section 3 (offline form) and the appendix on its approximation.
+    """
+    if not 0.0 <= a <= 1.0:
+        raise ValueError(f"a must lie between 0 and 1, not {a}")
+    outside = _outside(references, inside)
+    logs = np.where(outside, log_confidence(references), -np.inf)
+    out = np.logaddexp.reduce(logs, axis=0) - np.log(outside.sum(axis=0))
+    with np.errstate(divide="ignore"):  # a = 1: nothing is added
+        average: Array = np.logaddexp(np.log1p(a) + out, np.log1p(-a)) - np.log(2.0)
+    return log_confidence(phi) - average
+
+
 def rmia_scores(log_ratio: Array, population: Array, *, gamma: float = 1.0) -> Array:
     """RMIA: the share of population examples z that x dominates, ratio(x) / ratio(z) >= gamma.
 
@@ -96,17 +124,55 @@ def lira_scores(phi: Array, references: Array, inside: Flags, *, fixed_variance:
     )
 
 
+def lira_offline_scores(
+    phi: Array, references: Array, inside: Flags | None = None, *, fixed_variance: bool | None = None
+) -> Array:
+    """LiRA, offline: how far phi lies above what models without the example give, in standard deviations.
+
+    The paper's 1 - P(N(mean, variance) > phi) rises with it, but rounds to 1 where the best candidates are.
+
+    Args:
+        phi: [rows], of the target.
+        references: [models, rows].
+        inside: [models, rows], references to leave out because they were trained on the row; None if none was.
+        fixed_variance: as for `lira_scores`; None pools up to half as many models, since all are of one side.
+
+    Raises:
+        ValueError: if a row has fewer than two references that were not trained on it.
+
+    References: Carlini et al. 2022, section IV-C, equation 4, and VI-B.
+    """
+    outside = _outside(references, inside)
+    if fixed_variance is None:
+        fixed_variance = int(outside.sum(axis=0).min()) <= FIXED_VARIANCE_UP_TO // 2
+    mean, variance = _moments(references, outside, fixed=fixed_variance)
+    scores: Array = (phi - mean) / np.sqrt(variance)
+    return scores
+
+
+def _outside(references: Array, inside: Flags | None) -> Flags:
+    outside = np.ones(references.shape, dtype=np.bool_) if inside is None else ~inside
+    if not outside.any(axis=0).all():
+        raise ValueError("every reference was trained on some row, so nothing tells what it would be without it")
+    return outside
+
+
 def _log_density(phi: Array, references: Array, chosen: Flags, *, fixed: bool) -> Array:
+    mean, variance = _moments(references, chosen, fixed=fixed)
+    density: Array = -0.5 * ((phi - mean) ** 2 / variance + np.log(variance))
+    return density
+
+
+def _moments(references: Array, chosen: Flags, *, fixed: bool) -> tuple[Array, Array]:
+    """Mean and variance of each row over the chosen models."""
     count = chosen.sum(axis=0)
     if (count < 2).any():
-        raise ValueError("LiRA needs at least two reference models with and two without each example")
+        raise ValueError("LiRA needs at least two reference models on each side of every example that it asks about")
     mean = np.where(chosen, references, 0.0).sum(axis=0) / count
     squares = np.where(chosen, (references - mean) ** 2, 0.0).sum(axis=0)
     # Pooled: squared deviations from each row's own mean, over all degrees of freedom.
     variance = np.full_like(mean, squares.sum() / (count - 1).sum()) if fixed else squares / (count - 1)
-    variance = np.maximum(variance, _LEAST_VARIANCE)
-    density: Array = -0.5 * ((phi - mean) ** 2 / variance + np.log(variance))
-    return density
+    return mean, np.maximum(variance, _LEAST_VARIANCE)
 
 
 def unit_means(values: Array, unit: npt.NDArray[np.int64], units: int) -> Array:

@@ -1,6 +1,6 @@
 """Reference ("shadow") models: what a model looks like with and without each example, trained all at once.
 
-The models are stacked along a new axis and trained by one optimiser; `torch.func.vmap` runs them side by side.
+The models are stacked along a new axis, trained by one optimiser and run side by side (`stacked_logits`).
 Nothing mixes across that axis: sets of equal size give every model the same batch sizes, the loss of a model is
 the sum over its batch divided by the batch's size, the losses add up, no norm is taken over all parameters, and
 no architecture here has batch normalisation. So each model is the one that training it alone would have given.
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 from torch.nn import functional
 
+from wardline.attacks.membership.stacked import stacked_logits
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.core.checks import at_least
 from wardline.dp import PlainConfig
-from wardline.models import Architecture, Network, build, parameter_shapes, torch_generator
+from wardline.models import Architecture, Cnn, build, parameter_shapes, torch_generator
 
 _SILENT = NoProgress()
 _BYTES_AT_ONCE = 1 << 28
@@ -125,14 +125,12 @@ class Stack:
 
     def logits(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits of every model: [models, rows, classes]."""
-        network = build(self.architecture)
-        forward = vmap(lambda parameters, rows: functional_call(network, parameters, (rows,)), in_dims=(0, None))
         pieces = []
         at_once = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // (_row_bytes(self.architecture) * len(self))))
         with torch.no_grad():
             for start in range(0, len(x), at_once):
-                piece: Tensor = forward(self.parameters, torch.from_numpy(x[start : start + at_once]))
-                pieces.append(piece.numpy())
+                rows = torch.from_numpy(x[start : start + at_once]).expand(len(self), -1, -1)
+                pieces.append(stacked_logits(self.architecture, self.parameters, rows).numpy())
         return np.concatenate(pieces, axis=1)
 
 
@@ -189,7 +187,6 @@ def _train_group(
     models, size = sets.shape
     training = recipe.training
     names = [f"reference.{start + index}" for index in range(models)]
-    network = build(recipe.architecture)
     parameters = _initial(recipe.architecture, [torch_generator(seeds, f"{name}.init") for name in names])
     orders = [seeds.numpy(f"{name}.order") for name in names]
     # Adam works number by number, so one optimiser over the stack is as many optimisers as there are models.
@@ -198,15 +195,16 @@ def _train_group(
     )
     batches = math.ceil(size / training.batch)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=batches * training.epochs)
-    loss_of = vmap(lambda values, rows, classes: _loss(network, values, rows, classes))
     for epoch in range(training.epochs):
         shuffled = np.stack([rows[order.permutation(size)] for rows, order in zip(sets, orders, strict=True)])
         for chosen in np.array_split(shuffled, batches, axis=1):
             index = torch.from_numpy(chosen.ravel())
             rows = x.index_select(0, index).reshape(models, -1, x.shape[1])
-            classes = y.index_select(0, index).reshape(models, -1)
+            logits = stacked_logits(recipe.architecture, parameters, rows)
+            # The sum over all models of each one's mean loss.
+            loss = functional.cross_entropy(logits.flatten(0, 1), y.index_select(0, index), reduction="sum")
             optimizer.zero_grad(set_to_none=True)
-            loss_of(parameters, rows, classes).sum().backward()  # type: ignore[no-untyped-call]
+            (loss / chosen.shape[1]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         progress.advance(start // models * training.epochs + epoch + 1)
@@ -221,11 +219,6 @@ def _initial(architecture: Architecture, generators: list[torch.Generator]) -> d
     }
 
 
-def _loss(network: Network, parameters: dict[str, Tensor], rows: Tensor, classes: Tensor) -> Tensor:
-    logits: Tensor = functional_call(network, parameters, (rows,))
-    return functional.cross_entropy(logits, classes, reduction="sum") / len(classes)
-
-
 def _row_bytes(architecture: Architecture) -> int:
     """About how much memory one row of one model takes in a training step: inputs, activations, derivatives."""
     numbers = architecture.inputs
@@ -233,7 +226,8 @@ def _row_bytes(architecture: Architecture) -> int:
     for name, shape in parameter_shapes(architecture).items():
         if len(shape) == 4:
             numbers += shape[0] * height * width
-            height, width = height // 2, width // 2
+            if isinstance(architecture, Cnn):  # a residual network shrinks its images late: an upper bound will do
+                height, width = height // 2, width // 2
         elif name.endswith(".bias") and not name.startswith("conv"):
             numbers += shape[0]
     return 4 * 4 * numbers

@@ -147,7 +147,8 @@ class InputSpec:
         return result
 
     def _slack(self) -> npt.NDArray[np.float32]:
-        return ((np.asarray(self.high) - np.asarray(self.low)) * np.float32(_ROUNDING)).astype(np.float32)
+        slack: npt.NDArray[np.float32] = np.asarray((self.high - self.low) * np.float32(_ROUNDING), dtype=np.float32)
+        return slack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,8 @@ from wardline.dp.training._layers import (
     parts_by_name,
     together,
 )
-from wardline.models import Cnn, Network
+from wardline.models.architecture import Cnn, ResNet
+from wardline.models.torch_model import Network
 
 ROWS_AT_ONCE = 1024
 """The most rows that pass the network at once, unless told otherwise.
@@ -56,10 +57,15 @@ class ClippedSum:
         rows_at_once: the most rows that pass the network at once, at least 1 (but a unit's rows stay together).
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or the network is a `ResNet`, whose per-example gradients are not
+            implemented.
     """
 
     def __init__(self, network: Network, *, clip_norm: float, rows_at_once: int = ROWS_AT_ONCE) -> None:
+        if isinstance(network.architecture, ResNet):
+            raise ValueError(  # noqa: TRY004 (a value that says what the network is, not its type)
+                "private training needs per-example gradients, which a ResNet has not here: choose a Cnn"
+            )
         if not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError("clip_norm must be a finite number above 0")
         at_least("rows_at_once", rows_at_once, 1)

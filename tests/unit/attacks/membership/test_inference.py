@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wardline.attacks import MembershipSettings, ReferenceRecipe, membership
+from wardline.attacks import MembershipSettings, ReferenceRecipe, infer_membership
 from wardline.core import Measurement, Seeds, canonical_json
 from wardline.data import Examples
 from wardline.dp import PlainConfig, train_plain
@@ -35,7 +35,7 @@ def _trained(examples: Examples, seed: int = 0) -> TrainedModel:
 def _attack(members: Examples, non_members: Examples, **changes: object) -> dict[str, Measurement]:
     model = _trained(members)
     settings = dataclasses.replace(MembershipSettings(fprs=(0.05, 0.001)), **changes)
-    found = membership(
+    found = infer_membership(
         target=model, control=model, members=members, non_members=non_members, recipe=RECIPE, settings=settings,
         seeds=Seeds(1),
     )  # fmt: skip

@@ -1,0 +1,100 @@
+"""STRIP: a backdoored input keeps its prediction whatever is laid over it. A monitor for a model in service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from wardline.core.checks import probability
+from wardline.models.predictor import Inputs, Predictor
+from wardline.robust.sanitise.ranking import conformal_p_values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StripMonitor:
+    """Tells inputs whose prediction survives being drawn over; `strip_monitor` makes it.
+
+    Attributes:
+        predictor: the model.
+        overlays: clean images that are added to every input, [overlays, ...].
+        high: the greatest value of a pixel; sums are cut there.
+        clean_scores: scores of clean images that are not among the overlays.
+        false_alarm_rate: what `flags` keeps to.
+    """
+
+    predictor: Predictor
+    overlays: Inputs = field(repr=False)
+    high: float
+    clean_scores: npt.NDArray[np.float64] = field(repr=False)
+    false_alarm_rate: float
+
+    def scores(self, x: Inputs) -> npt.NDArray[np.float64]:
+        """Minus the mean entropy, in nats, of what the model says of each input under all overlays: [rows]."""
+        return _scores(self.predictor, x, overlays=self.overlays, high=self.high)
+
+    def p_values(self, x: Inputs) -> npt.NDArray[np.float64]:
+        """How rare each input's score is among clean ones; see `flags` for what that guarantees."""
+        return conformal_p_values(self.clean_scores, self.scores(x))
+
+    def flags(self, x: Inputs) -> npt.NDArray[np.bool_]:
+        """Which inputs to hold back.
+
+        Guarantee: a clean input that is exchangeable with the calibration images is flagged with probability at most
+        `false_alarm_rate` (over the draw of both). Nothing is promised about inputs with a trigger, nor once the
+        clean inputs have drifted.
+
+        References: Vovk, Gammerman and Shafer 2005, chapter 2.
+        """
+        return self.p_values(x) <= self.false_alarm_rate
+
+
+def strip_monitor(
+    predictor: Predictor, *, overlays: Inputs, calibration: Inputs, false_alarm_rate: float = 0.01, high: float = 1.0
+) -> StripMonitor:
+    """Calibrate a monitor on clean images.
+
+    Overlays are added, not averaged: on MNIST an area under the curve of 0.997 against 0.70 for a half-and-half
+    blend, which fades the trigger together with the image.
+
+    **What it does not find**: triggers that need a certain source class, since the overlay hides the class as well;
+    faint triggers that an overlay hides; and every input of a class that survives overlays anyway.
+
+    Args:
+        predictor: the model; it must give probabilities or logits.
+        overlays: clean images, [overlays, ...]; 20 to 100. All inputs get the same ones, which keeps scores
+            exchangeable and the monitor deterministic. Each costs one prediction an input.
+        calibration: other clean images, [rows, ...]; at least 1 / false_alarm_rate - 1 of them.
+        false_alarm_rate: in (0, 1).
+        high: the greatest value of a pixel.
+
+    Raises:
+        ValueError: for a model that gives labels alone, or too few calibration images for the rate.
+
+    References: Gao et al. 2019, sections 4 and 5.
+    """
+    probability("false_alarm_rate", false_alarm_rate)
+    if predictor.gives == "labels":
+        raise ValueError("entropy needs probabilities or logits, and this model gives labels")
+    if not len(overlays) or (len(calibration) + 1) * false_alarm_rate < 1:
+        needed = int(np.ceil(1 / false_alarm_rate)) - 1
+        raise ValueError(f"at least one overlay and {needed} calibration images are needed")
+    return StripMonitor(
+        predictor=predictor,
+        overlays=overlays,
+        high=high,
+        clean_scores=_scores(predictor, calibration, overlays=overlays, high=high),
+        false_alarm_rate=false_alarm_rate,
+    )
+
+
+def _scores(predictor: Predictor, x: Inputs, *, overlays: Inputs, high: float) -> npt.NDArray[np.float64]:
+    total = np.zeros(len(x))
+    for overlay in overlays:
+        answers = predictor.answer(np.minimum(x + overlay, high).astype(np.float32)).astype(np.float64)
+        if predictor.gives == "logits":
+            answers = np.exp(answers - answers.max(axis=1, keepdims=True))
+            answers /= answers.sum(axis=1, keepdims=True)
+        total -= (answers * np.log(np.maximum(answers, np.finfo(np.float64).tiny))).sum(axis=1)
+    return -total / len(overlays)

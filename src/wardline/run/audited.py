@@ -1,0 +1,210 @@
+"""What `wardline audit` and `wardline attack` work on: a model and examples, opened from what a person named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wardline.attacks.protocol.attack import AttackEntry
+from wardline.attacks.protocol.derived_spec import spec_from_examples
+from wardline.attacks.protocol.examples import Labelled
+from wardline.attacks.protocol.opening import open_target
+from wardline.attacks.protocol.spec import InputSpec, Spec
+from wardline.attacks.protocol.target import Access, Target
+from wardline.core import DataError, Progress, UsageError
+from wardline.crypto import SigningKey
+from wardline.evidence import render_audit, unsafe_write_unsigned_bundle, write_bundle
+from wardline.models import TrainedModel, columns, load, model_digest
+from wardline.robust.ball import Ball, Norm
+from wardline.run.audit import Audited, default_radius
+from wardline.run.audit_data import AuditData, read_examples, read_policy_examples
+
+_ACCESS = {"labels": Access.LABELS, "scores": Access.SCORES, "white-box": Access.WHITE_BOX}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a person said about the model and the examples; see the options of `wardline audit`."""
+
+    data: Path | None = None
+    label: str | None = None
+    text: str | None = None
+    policy: Path | None = None
+    access: str | None = None
+    classes: int | None = None
+    low: float | None = None
+    high: float | None = None
+    token_env: str | None = None
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model and the examples to attack it with.
+
+    Attributes:
+        target: the model, as the adversary sees it.
+        data: the examples, in the form that the model reads.
+        about: what stands in the evidence about the model.
+    """
+
+    target: Target
+    data: AuditData = field(repr=False)
+    about: Audited
+
+    def examples(self, *, most: int) -> Labelled:
+        """The first so many held-out examples."""
+        held_out = self.data.held_out
+        return Labelled(x=held_out.x[:most], y=held_out.y[:most])
+
+    def data_for(self, entry: AttackEntry, *, most: int) -> Any:
+        """What an attack of this kind takes.
+
+        Raises:
+            UsageError: if it takes something that a command line cannot give.
+        """
+        if entry.data.endswith(":Labelled"):
+            return self.examples(most=most)
+        raise UsageError(
+            f"{entry.id} takes more than a model and examples ({entry.data.partition(':')[2]})",
+            hint="call it from Python; `docs/howto` shows how",
+        )
+
+
+def open_audited(where: str, chosen: Chosen, *, progress: Progress) -> Opened:
+    """Open a model, read examples, and bring the two together.
+
+    Args:
+        where: the model: a folder, an import path, or an address.
+        chosen: what else is known.
+        progress: told about downloads of a policy's data.
+
+    Raises:
+        WardlineError: of the kind that tells what to do, for anything that is missing or does not fit.
+    """
+    model = load(Path(where)) if (Path(where) / "model.json").is_file() else None
+    data = _fitted(_read(chosen, model, progress), model)
+    spec = _spec(data, chosen)
+    target = open_target(
+        where,
+        spec=spec,
+        examples=data.held_out.x,
+        classes=chosen.classes,
+        access=None if chosen.access is None else _ACCESS[chosen.access],
+        cap=chosen.cap,
+        token_env=chosen.token_env or "",
+    )
+    try:
+        target.spec.check(data.held_out.x)
+    except ValueError as error:
+        raise DataError(
+            f"the examples are not what the model takes: {error}",
+            where=data.source,
+            hint="give examples as the model reads them, or state --low and --high",
+        ) from error
+    if model is not None:
+        about = Audited(where=where, kind=f"a model of wardline: {model!r}", sha256=model_digest(Path(where)))
+        target.name = Path(where).resolve().name
+    elif where.lower().startswith(("http://", "https://")):
+        about = Audited(where=target.name, kind="a service")
+    else:
+        about = Audited(where=where, kind="an import path" if ":" in where else "a file")
+    target.name = _plain_name(target.name)
+    return Opened(target=target, data=data, about=about)
+
+
+def ball_for(spec: Spec, norm: Norm, radius: float | None) -> Ball | None:
+    """What the adversary may change; None where inputs are no numbers.
+
+    Raises:
+        UsageError: for a radius that is no finite number of at least 0.
+    """
+    if not isinstance(spec, InputSpec):
+        return None
+    try:
+        return Ball(norm=norm, radius=default_radius(spec, norm) if radius is None else radius)
+    except ValueError as error:
+        raise UsageError(str(error), where="--radius") from error
+
+
+def write_audit(folder: Path, predicate: Mapping[str, Any], *, key: SigningKey | None) -> Path:
+    """Render the report and write the bundle, signed with `key`; unsigned if that is None.
+
+    Returns:
+        The path of the signed (or unsigned) statement inside the folder.
+
+    Raises:
+        WorkspaceError: if it cannot be written; nothing half-written stays.
+    """
+    files: dict[str, bytes | Path] = {"report.html": render_audit(predicate)}
+    if key is None:
+        return unsafe_write_unsigned_bundle(folder, predicate=predicate, files=files, replace=True)
+    return write_bundle(folder, predicate=predicate, files=files, key=key, replace=True)
+
+
+def _read(chosen: Chosen, model: TrainedModel | None, progress: Progress) -> AuditData:
+    if chosen.policy is not None:
+        return read_policy_examples(chosen.policy, local_copy=chosen.data, progress=progress)
+    if chosen.data is None:
+        raise UsageError(
+            "an attack needs examples with their true classes",
+            hint="add --data FILE (NPZ with x and y, Parquet or CSV with --label), or --policy FILE",
+        )
+    classes = () if model is None else model.classes
+    return read_examples(chosen.data, label=chosen.label, text=chosen.text, classes=classes)
+
+
+def _fitted(data: AuditData, model: TrainedModel | None) -> AuditData:
+    """The examples in the form in which a model of ours reads them: its columns, its shape."""
+    if model is None or data.held_out.x.dtype == object:
+        return data
+    x = data.held_out.x
+    if data.features and set(model.features) < set(data.features):
+        order = [data.features.index(name) for name in model.features]
+        return dataclasses.replace(
+            data, held_out=Labelled(x=np.ascontiguousarray(x[:, order]), y=data.held_out.y), features=model.features
+        )
+    shape: tuple[int, ...] | None = getattr(model.architecture, "shape", None)
+    wanted = shape if shape is not None and not model.architecture.linear_inputs else (columns(model.architecture),)
+    if int(np.prod(x.shape[1:])) != int(np.prod(wanted)):
+        raise DataError(
+            f"the model reads {int(np.prod(wanted))} numbers an input, the examples have {int(np.prod(x.shape[1:]))}",
+            where=data.source,
+            hint="give the examples that this model was made for",
+        )
+    return dataclasses.replace(data, held_out=_shaped(data.held_out, wanted), train=_shaped(data.train, wanted))
+
+
+def _shaped(examples: Any, shape: tuple[int, ...]) -> Any:
+    if examples is None:
+        return None
+    return Labelled(x=examples.x.reshape(len(examples), *shape), y=examples.y)
+
+
+def _spec(data: AuditData, chosen: Chosen) -> Spec:
+    spec = data.spec
+    if spec is not None and spec.shape != data.held_out.x.shape[1:]:
+        spec = InputSpec(
+            shape=data.held_out.x.shape[1:],
+            low=np.asarray(spec.low).reshape(data.held_out.x.shape[1:]),
+            high=np.asarray(spec.high).reshape(data.held_out.x.shape[1:]),
+        )
+    derived = spec or spec_from_examples(data.held_out.x, names=data.features)
+    stated = {name: value for name in ("low", "high") if (value := getattr(chosen, name)) is not None}
+    if not stated or not isinstance(derived, InputSpec):
+        return derived
+    try:
+        return dataclasses.replace(derived, **stated)
+    except ValueError as error:
+        raise UsageError(str(error), where="--low, --high") from error
+
+
+def _plain_name(name: str) -> str:
+    """A name that can be a folder's: what stands in for everything else is a hyphen."""
+    plain = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name).strip("-.")
+    return plain[-80:] or "model"
