@@ -14,8 +14,64 @@ GROUP = "wardline.attacks"
 
 CATALOGUE: tuple[AttackEntry, ...] = (
     # evasion: white box
+    AttackEntry(
+        id="evasion.fgsm",
+        family="evasion",
+        needs=Access.WHITE_BOX,
+        summary="takes one step along the sign of the gradient",
+        paper="Goodfellow et al. 2015, section 4",
+        factory="wardline.attacks.evasion.gradient:Fgsm",
+    ),
+    AttackEntry(
+        id="evasion.pgd",
+        family="evasion",
+        needs=Access.WHITE_BOX,
+        summary="climbs cross-entropy in many steps from a random start",
+        paper="Madry et al. 2018, section 2.1",
+        factory="wardline.attacks.evasion.gradient:Pgd",
+    ),
+    AttackEntry(
+        id="evasion.pgd_dlr",
+        family="evasion",
+        needs=Access.WHITE_BOX,
+        summary="the same on a loss that ignores the scale of the logits",
+        paper="Madry et al. 2018, section 2.1; loss: Croce and Hein 2020, section 4",
+        factory="wardline.attacks.evasion.gradient:pgd_dlr",
+    ),
+    AttackEntry(
+        id="evasion.pgd_dlr_targeted",
+        family="evasion",
+        needs=Access.WHITE_BOX,
+        summary="the same towards each of the likeliest other classes",
+        paper="Madry et al. 2018, section 2.1; loss: Croce and Hein 2020, section 4",
+        factory="wardline.attacks.evasion.gradient:pgd_targeted",
+    ),
     # evasion: ensembles and scores
     # evasion: decisions and tables
+    AttackEntry(
+        id="evasion.hopskipjump",
+        family="evasion",
+        needs=Access.LABELS,
+        summary="walks along the boundary with gradients that it estimates from labels",
+        paper="Chen, Jordan and Wainwright 2020, algorithm 2",
+        factory="wardline.attacks.evasion.hopskipjump:HopSkipJump",
+    ),
+    AttackEntry(
+        id="evasion.boundary",
+        family="evasion",
+        needs=Access.LABELS,
+        summary="walks along the boundary at random, ever nearer to the original",
+        paper="Brendel, Rauber and Bethge 2018, algorithm 1",
+        factory="wardline.attacks.evasion.boundary:Boundary",
+    ),
+    AttackEntry(
+        id="evasion.tabular",
+        family="evasion",
+        needs=Access.LABELS,
+        summary="changes few columns of a row, within the table's own rules",
+        paper="Kulynych, Hayes, Samarin and Troncoso 2018; Kireev, Kulynych and Troncoso 2023",
+        factory="wardline.attacks.evasion.tabular:Tabular",
+    ),
     # text
     # backdoors
     AttackEntry(
@@ -74,6 +130,33 @@ CATALOGUE: tuple[AttackEntry, ...] = (
     # membership
     # reconstruction
     # extraction
+    AttackEntry(
+        id="extraction.equations",
+        family="extraction",
+        needs=Access.LABELS,
+        summary="solves for the weights of a linear model",
+        paper="Tramèr, Zhang, Juels, Reiter and Ristenpart 2016, section 4.1; Lowd and Meek 2005",
+        factory="wardline.attacks.extraction.equations:Equations",
+        data="wardline.attacks.extraction.theft:ExtractionData",
+    ),
+    AttackEntry(
+        id="extraction.knockoff",
+        family="extraction",
+        needs=Access.LABELS,
+        summary="trains a copy on the model's answers about inputs of a pool",
+        paper="Orekondy, Schiele and Fritz 2019, section 4",
+        factory="wardline.attacks.extraction.knockoff:Knockoff",
+        data="wardline.attacks.extraction.theft:ExtractionData",
+    ),
+    AttackEntry(
+        id="extraction.jbda",
+        family="extraction",
+        needs=Access.LABELS,
+        summary="trains a copy on few inputs and synthetic ones made from them",
+        paper="Papernot, McDaniel, Goodfellow, Jha, Celik and Swami 2017, algorithm 1",
+        factory="wardline.attacks.extraction.jbda:Jbda",
+        data="wardline.attacks.extraction.theft:ExtractionData",
+    ),
 )
 
 

@@ -26,6 +26,7 @@ def target_options(command: Command) -> Command:
         click.option("--policy", type=click.Path(path_type=Path), help="Policy whose table and contract to use."),
         click.option("--text", help="Column of the data that holds texts."),
         click.option("--label", help="Column of the data that holds the classes."),
+        click.option("--train", type=click.Path(path_type=Path), help="Rows that the model was trained on, as --data."),
         click.option("--data", type=click.Path(path_type=Path), help="Examples: NPZ with x and y, Parquet or CSV."),
     ):
         command = option(command)

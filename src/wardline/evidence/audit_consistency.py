@@ -121,8 +121,10 @@ def _outcome(attack: Mapping[str, Any]) -> Verdict:
         _check_interval(control["rate"], control["n"], control["interval"])
         if control["passed"] != (control["interval"]["low"] > max(attack["chance"], _CONTROL_FLOOR)):
             raise inconsistent("a positive control is said to have passed, or failed, against its own figures")
-    works = control is not None and control["passed"] and outcomes <= {Verdict.PASS.value}
-    return Verdict.PASS if works and interval["high"] <= line + RESOLUTION else Verdict.INCONCLUSIVE
+    # An attack that makes its own control tells of it in a check; whether that passed is among the outcomes below.
+    works = any(check["name"] == "control" for check in attack["checks"]) if control is None else control["passed"]
+    clean = works and outcomes <= {Verdict.PASS.value}
+    return Verdict.PASS if clean and interval["high"] <= line + RESOLUTION else Verdict.INCONCLUSIVE
 
 
 def _check_interval(rate: float, n: int, interval: Mapping[str, Any]) -> None:

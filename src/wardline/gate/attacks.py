@@ -40,10 +40,16 @@ class AttackControl:
 
 
 def judge_attack(result: AttackResult, control: AttackControl | None) -> Verdict:
-    """The outcome of one attack: what it found stands; that it found nothing needs a control that it passed."""
-    if result.verdict is Verdict.PASS and (control is None or not control.passed):
-        return Verdict.INCONCLUSIVE
-    return result.verdict
+    """The outcome of one attack: what it found stands; that it found nothing needs a control that it passed.
+
+    Args:
+        result: what it found.
+        control: the same attack where it is known to work. None where there is none, or where the attack made its own:
+            then a check of the name ``control`` tells how that went.
+    """
+    own = any(check.name == "control" and check.outcome is Verdict.PASS for check in result.checks)
+    works = own if control is None else control.passed
+    return Verdict.INCONCLUSIVE if result.verdict is Verdict.PASS and not works else result.verdict
 
 
 def judge_audit(outcomes: Sequence[Verdict], preflight: Sequence[Check]) -> Verdict:

@@ -15,24 +15,34 @@ if TYPE_CHECKING:
         Cnn,
         Logistic,
         Mlp,
+        ResNet,
         architecture_from_json,
         architecture_to_json,
         columns,
         parameter_count,
         parameter_shapes,
     )
+    from wardline.models.dispatch import predictor_of
+    from wardline.models.predictor import Differentiable, Gives, Inputs, Predictor
     from wardline.models.store import load, model_digest, model_files, model_from_files, save
     from wardline.models.tensors import pack_tensors, unpack_tensors
     from wardline.models.threads import one_thread
     from wardline.models.torch_model import Network, build, torch_generator
+    from wardline.models.torch_predictor import TorchPredictor
     from wardline.models.trained import TrainedModel
 
 __all__ = [
     "Architecture",
     "Cnn",
+    "Differentiable",
+    "Gives",
+    "Inputs",
     "Logistic",
     "Mlp",
     "Network",
+    "Predictor",
+    "ResNet",
+    "TorchPredictor",
     "TrainedModel",
     "architecture_from_json",
     "architecture_to_json",
@@ -46,6 +56,7 @@ __all__ = [
     "pack_tensors",
     "parameter_count",
     "parameter_shapes",
+    "predictor_of",
     "save",
     "torch_generator",
     "unpack_tensors",
@@ -59,12 +70,15 @@ __getattr__ = lazy(
             "Cnn",
             "Logistic",
             "Mlp",
+            "ResNet",
             "architecture_from_json",
             "architecture_to_json",
             "columns",
             "parameter_count",
             "parameter_shapes",
         ),
+        "dispatch": ("predictor_of",),
+        "predictor": ("Differentiable", "Gives", "Inputs", "Predictor"),
         "store": (
             "load",
             "model_digest",
@@ -82,6 +96,7 @@ __getattr__ = lazy(
             "build",
             "torch_generator",
         ),
+        "torch_predictor": ("TorchPredictor",),
         "trained": ("TrainedModel",),
     },
     extra="torch",

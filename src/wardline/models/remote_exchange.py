@@ -229,10 +229,11 @@ class Exchange:
             content += piece
             if len(content) > self._settings.max_answer_bytes:
                 self.close()  # the rest is not wanted
-                break
+                return answer.status, answer.headers, bytes(content)
             # Each read ends in time by itself; a service that drips must end as well.
             if time.monotonic() - began > self._settings.timeout_seconds:
                 raise TimeoutError
+        answer.read()  # nothing is left, but only this tells http.client that the connection is free again
         if answer.will_close:
             self.close()
         return answer.status, answer.headers, bytes(content)

@@ -28,12 +28,15 @@ _ANSWER_KEYS: Mapping[str, Gives | None] = {
     "labels": "labels",
 }
 _PROBES = 8
+_NO_END = 1 << 30
 
 
 class _Dialect(Protocol):
     """How inputs are put into a request, and answers are found in what comes back."""
 
     path: str
+    gives: Gives | None  # what the answers' name says that they are
+    most: int  # inputs a request
 
     def request(self, x: Inputs) -> Any:
         """The body that asks about these inputs."""
@@ -103,8 +106,9 @@ class RemotePredictor:
         shape: tuple[int, ...] = ()
         try:
             if v2 is not None:
-                dialects: list[_Dialect] = [_KServe(exchange, v2["model"])]
-                shape = dialects[0].shape  # type: ignore[attr-defined]  # that of the one just made
+                kserve = _KServe(exchange, v2["model"])
+                dialects: list[_Dialect] = [kserve]
+                shape = kserve.shape
             else:
                 dialects = [_Plain(exchange.path, key) for key in _REQUEST_KEYS]
             if probes is None and shape:
@@ -118,9 +122,8 @@ class RemotePredictor:
             raise ServiceError(
                 f"the service does not answer: {error}", where=exchange.place, hint="check that it runs and is ready"
             ) from None
-        stated = gives or getattr(dialect, "gives", None)
         try:
-            form = detect(raw, classes=classes, gives=stated)
+            form = detect(raw, classes=classes, gives=gives or dialect.gives)
         except ValueError as error:
             raise UsageError(str(error), where=exchange.place, hint="state the classes and what is answered") from None
         return cls(exchange, dialect=dialect, form=form, settings=settings, shape=shape)
@@ -151,7 +154,7 @@ class RemotePredictor:
         Raises:
             ServiceError: if it refuses such requests for good, or has been silent for too many in a row.
         """
-        batch = min(self._settings.batch, getattr(self._dialect, "most", self._settings.batch))
+        batch = min(self._settings.batch, self._dialect.most)
         found = [self._some(x[start : start + batch]) for start in range(0, len(x), batch)]
         return np.concatenate(found) if found else self._form.silence(0)
 
@@ -197,7 +200,7 @@ def _first_that_works(
     """The first way of asking that the service does not refuse, and its raw answers."""
     refusal: ServiceError | None = None
     for dialect in dialects:
-        rows = probes[: min(settings.batch, getattr(dialect, "most", settings.batch))]
+        rows = probes[: min(settings.batch, dialect.most)]
         try:
             return dialect, dialect.answers(exchange.post(dialect.path, dialect.request(rows)), len(rows))
         except ServiceError as error:
@@ -221,6 +224,7 @@ class _Plain:
     def __init__(self, path: str, key: str) -> None:
         self.path, self._key = path, key
         self.gives: Gives | None = None
+        self.most = _NO_END
 
     def request(self, x: Inputs) -> Any:
         return {self._key: x.tolist()}
@@ -244,7 +248,7 @@ class _KServe:
         self.path = f"{model}/infer"
         self.gives: Gives | None = None
         self.shape: tuple[int, ...] = ()
-        self.most = 1 << 30
+        self.most = _NO_END
         self._name, self._type, self._output = "input-0", "FP32", ""
         try:
             metadata = exchange.get(model)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from wardline.attacks.catalogue import find_attack
+from wardline.attacks.protocol.attack import AttackEntry
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.preflight import preflight
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
@@ -26,13 +27,14 @@ from wardline.core.checks import at_least, positive
 from wardline.gate import AttackControl, judge_attack, judge_audit
 from wardline.robust.ball import Ball, Norm
 from wardline.run.audit_data import AuditData
+from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, largest_radius, with_settings
 from wardline.run.audit_pictures import example_grid
-from wardline.run.audit_plan import SECONDS, Kind, Step, Tier, plan_audit
+from wardline.run.audit_plan import SECONDS, Kind, Situation, Step, Tier, plan_audit
 
 _SILENT = NoProgress()
 _PACKAGES = ("wardline", "numpy", "torch", "scipy", "scikit-learn")
-_CONTROL = 24  # examples; all of them broken give an interval above 0.85
 _PILOT = 16
+_CONTROL_SHARE = 0.2  # of a step's time
 _MARGIN = 0.8  # of the time left to a step is filled: a pilot is no promise
 _CURVE_SHARE = 0.1  # of all the time
 _CURVE_EXAMPLES = 200
@@ -49,6 +51,7 @@ class AuditSettings:
         radius: how large they can be, in the unit of the inputs, above 0; None derives it (see `default_radius`).
         tolerated: the success rate up to which the model counts as having withstood an attack on its inputs.
         seed: of all randomness.
+        copied: the agreement with a copy up to which the model counts as not copied, in [0, 1).
         examples: the most examples that any attack is tried on.
         pictures: how many broken images the report shows. They are rows of the data: 0 keeps them out of the evidence.
         seconds: another time than the tier's; above 0.
@@ -58,6 +61,7 @@ class AuditSettings:
     norm: Norm = "linf"
     radius: float | None = None
     tolerated: float = 0.0
+    copied: float = 0.9
     seed: int = 0
     examples: int = 10_000
     pictures: int = 0
@@ -72,8 +76,9 @@ class AuditSettings:
                 positive(name, value)
         at_least("examples", self.examples, 1)
         at_least("pictures", self.pictures, 0)
-        if not 0 <= self.tolerated < 1:
-            raise ValueError("tolerated must be at least 0 and below 1")
+        for name in ("tolerated", "copied"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +154,6 @@ def default_radius(spec: Spec, norm: Norm) -> float:
     return 0.05 * width * {"linf": 1.0, "l2": math.sqrt(spec.features), "l1": float(spec.features)}[norm]
 
 
-def largest_radius(spec: InputSpec, norm: Norm) -> float:
-    """The radius at which an adversary can put any input in place of any other."""
-    width = np.asarray(spec.high, dtype=np.float64) - np.asarray(spec.low, dtype=np.float64)
-    match norm:
-        case "linf":
-            return float(width.max())
-        case "l2":
-            return float(np.sqrt((width**2).sum()))
-        case "l1":
-            return float(width.sum())
-
-
 def audit(
     target: Target, data: AuditData, *, settings: AuditSettings, about: Audited, progress: Progress = _SILENT
 ) -> AuditOutcome:
@@ -202,11 +195,14 @@ class _Audit:
     def go(self, about: Audited) -> AuditOutcome:
         checks = preflight(self.target, self.examples)
         plan = plan_audit(
-            access=self.target.access,
-            kind=self.kind,
-            norm=self.settings.norm,
-            tier=self.settings.tier,
-            has_train=self.data.train is not None,
+            Situation(
+                access=self.target.access,
+                kind=self.kind,
+                norm=self.settings.norm,
+                tier=self.settings.tier,
+                train=self.data.train is not None,
+                recipe=self.data.recipe is not None,
+            )
         )
         if not plan.steps:
             raise UsageError(
@@ -242,19 +238,20 @@ class _Audit:
 
     def _attacked(self, step: Step, seconds: float) -> _Row:
         began = time.monotonic()
-        attack = self._made(step)
-        control = self._control(attack, seconds * 0.2)
+        entry, attack = find_attack(step.attack), self._made(step)
+        control = self._control(entry, attack, seconds * _CONTROL_SHARE)
         n = min(step.most, len(self.examples))
-        if n > _PILOT:
+        single = entry.data.endswith(":Labelled")
+        if n > _PILOT and single:
             pilot = time.monotonic()
-            self._run(attack, _PILOT, seconds - (time.monotonic() - began))
+            self._run(entry, attack, _PILOT, seconds - (time.monotonic() - began))
             each = (time.monotonic() - pilot) / _PILOT
             left = seconds - (time.monotonic() - began)
             n = min(n, max(_PILOT, int(_MARGIN * left / each)))
         if n < len(self.examples):
             told = "the time allows no more" if n < step.most else "more would tell little"
             self.cut.append((f"{step.attack}: {len(self.examples) - n:,} of {len(self.examples):,} examples", told))
-        result = self._run(attack, n, max(1.0, seconds - (time.monotonic() - began)))
+        result = self._run(entry, attack, n, max(1.0, seconds - (time.monotonic() - began)))
         return _Row(
             result=result,
             control=control,
@@ -263,36 +260,41 @@ class _Audit:
         )
 
     def _made(self, step: Step) -> Any:
-        factory = find_attack(step.attack).load()
-        fields = {one.name for one in dataclasses.fields(factory)}
         settings = dict(step.settings)
-        if "ball" in fields and isinstance(self.target.spec, InputSpec):
+        if isinstance(self.target.spec, InputSpec):
             settings["ball"] = Ball(norm=self.settings.norm, radius=self.radius)
-        return factory(**settings)
+        return with_settings(find_attack(step.attack).load(), settings)
 
-    def _run(self, attack: Any, n: int, seconds: float) -> AttackResult:
+    def _run(self, entry: AttackEntry, attack: Any, n: int, seconds: float, on: Target | None = None) -> AttackResult:
+        target = self.target if on is None else on
         examples = Labelled(x=self.examples.x[:n], y=self.examples.y[:n])
-        budget = Budget(seconds=max(seconds, 0.1), tolerated=self.settings.tolerated)
-        result: AttackResult = attack.run(self.target, examples, budget, self.settings.seed)
+        tolerated = {"extraction": self.settings.copied, "membership": 0.0}.get(entry.family, self.settings.tolerated)
+        budget = Budget(seconds=max(seconds, 0.1), tolerated=tolerated)
+        data = data_for(entry, examples, self.data, target)
+        result: AttackResult = attack.run(target, data, budget, self.settings.seed)
         return result
 
-    def _control(self, attack: Any, seconds: float) -> AttackControl | None:
-        """The same attack by an adversary who may change an input into any other."""
+    def _control(self, entry: AttackEntry, attack: Any, seconds: float) -> AttackControl | None:
+        """The same attack where it must work: with every input within reach, or on a model that is easily copied.
+
+        Attacks on membership make their own, and say in a check how it went.
+        """
         spec = self.target.spec
-        if not isinstance(spec, InputSpec) or not hasattr(attack, "ball"):
+        if entry.family == "extraction":
+            result = self._run(
+                entry, attack, len(self.examples), seconds, copyable(self.target, seed=self.settings.seed)
+            )
+            told = "the same attack on a linear model"
+        elif isinstance(spec, InputSpec) and hasattr(attack, "ball"):
+            everything = Ball(norm=attack.ball.norm, radius=largest_radius(spec, attack.ball.norm))
+            result = self._run(entry, dataclasses.replace(attack, ball=everything), CONTROL_EXAMPLES, seconds)
+            told = "the same attack with every input within reach"
+        else:
             return None
-        whole = dataclasses.replace(
-            attack, ball=Ball(norm=attack.ball.norm, radius=largest_radius(spec, attack.ball.norm))
-        )
-        result = self._run(whole, _CONTROL, seconds)
         if result.rate is None or result.interval is None:
             return None
         return AttackControl(
-            description="the same attack with every input within reach",
-            rate=result.rate,
-            interval=result.interval,
-            n=result.n,
-            chance=result.chance,
+            description=told, rate=result.rate, interval=result.interval, n=result.n, chance=result.chance
         )
 
     def _broken_down(self, step: Step, error: Exception, seconds: float) -> _Row:
@@ -319,7 +321,7 @@ class _Audit:
         if not isinstance(spec, InputSpec) or not usable:
             return []
         strongest = max(usable, key=lambda row: row.result.rate or 0.0).result.attack
-        attack = self._made(Step(attack=strongest))
+        entry, attack = find_attack(strongest), self._made(Step(attack=strongest))
         if not hasattr(attack, "ball"):
             return []
         points: list[list[float]] = []
@@ -330,7 +332,9 @@ class _Audit:
                 break
             radius = factor * self.radius
             at = dataclasses.replace(attack, ball=Ball(norm=attack.ball.norm, radius=radius))
-            share = self._run(at, min(_CURVE_EXAMPLES, len(self.examples)), seconds).details.get("robust_accuracy")
+            share = self._run(entry, at, min(_CURVE_EXAMPLES, len(self.examples)), seconds).details.get(
+                "robust_accuracy"
+            )
             if not isinstance(share, Mapping):
                 continue
             points.append([radius, share["value"], share["interval"].low, share["interval"].high])
@@ -388,6 +392,7 @@ class _Audit:
                     "norm": self.settings.norm,
                     "radius": self.radius,
                     "tolerated": self.settings.tolerated,
+                    "copied": self.settings.copied,
                 },
                 "preflight": checks,
                 "attacks": [row.to_json() for row in self.rows],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wardline.attacks.membership.shadow import ReferenceRecipe
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.core import DataError, Progress, UsageError, digest_file
@@ -31,6 +32,7 @@ class AuditData:
         held_out: examples that the model was not trained on.
         train: examples that it was trained on, if they are known; privacy attacks need them.
         spec: the form of inputs, where a contract states it; else None, and it is derived from the examples.
+        recipe: how the model was trained, as an adversary would imitate it; None where nobody knows.
         features: a name for each column of a table; empty for images and texts.
         source: where they come from.
         sha256: digest of the file, or of the table's contents.
@@ -40,6 +42,7 @@ class AuditData:
     held_out: Labelled = field(repr=False)
     train: Labelled | None = field(default=None, repr=False)
     spec: InputSpec | None = None
+    recipe: ReferenceRecipe | None = None
     features: tuple[str, ...] = ()
     source: str
     sha256: str

@@ -63,6 +63,7 @@ class _Offer:
         step: how it is made.
         norms: the norms that it knows; None where it has none.
         only: the one access at which it is worth its time; None for whatever suffices.
+        recipe: whether it must know how the model was trained.
     """
 
     tier: Tier
@@ -70,29 +71,87 @@ class _Offer:
     step: Step
     norms: tuple[Norm, ...] | None = ("linf", "l2", "l1")
     only: Access | None = None
+    recipe: bool = False
 
 
-# The cheapest that can break a model stands first: what breaks it there need not be tried again.
-_OFFERS: tuple[_Offer, ...] = (_Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.pgd", weight=3.0)),)
+_WEAKER: Mapping[str, str] = {
+    "evasion.fgsm": "evasion.pgd goes on where it stops",
+    "evasion.pgd_dlr_targeted": "evasion.apgd_t does the same with adaptive steps",
+    "backdoor.trigger": "nobody named a trigger; `wardline attack run backdoor.trigger` tries one",
+}
+"""Why an attack that works on a model and examples is in no audit."""
+
+_ALL: frozenset[Kind] = frozenset({"images", "rows", "constrained rows"})
+
+# The cheapest that can break a model stands first. Whatever knows no other norm is left out where another one counts.
+_OFFERS: tuple[_Offer, ...] = (
+    _Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.pgd", weight=3.0)),
+    _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.pgd_dlr", weight=1.0)),
+    _Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.apgd_t", weight=3.0, most=500)),
+    _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.apgd_ce", weight=1.0)),
+    _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.fab_t", weight=2.0, most=500)),
+    _Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.square", weight=2.0, most=500)),
+    _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.autoattack", weight=6.0)),
+    _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.cw_l2", weight=2.0, most=500), norms=("l2",)),
+    _Offer(
+        tier="quick",
+        kinds=_GRADIENTS,
+        step=Step(attack="evasion.hopskipjump", weight=3.0, most=200),
+        norms=("linf", "l2"),
+        only=Access.LABELS,
+    ),
+    _Offer(
+        tier="standard",
+        kinds=_GRADIENTS,
+        step=Step(attack="evasion.boundary", weight=2.0, most=200),
+        norms=("l2",),
+        only=Access.LABELS,
+    ),
+    _Offer(tier="quick", kinds=_TABLES, step=Step(attack="evasion.tabular", weight=2.0), norms=None),
+    _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.characters", weight=2.0, most=500), norms=None),
+    _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.words", weight=2.0, most=500), norms=None),
+    _Offer(tier="quick", kinds=_ALL, step=Step(attack="membership.loss", weight=1.0), norms=None),
+    _Offer(tier="standard", kinds=_ALL, step=Step(attack="membership.rmia", weight=3.0), norms=None, recipe=True),
+    _Offer(tier="standard", kinds=_ALL, step=Step(attack="membership.lira", weight=3.0), norms=None, recipe=True),
+    _Offer(
+        tier="standard",
+        kinds=_ALL,
+        step=Step(attack="membership.label_only", weight=2.0),
+        norms=None,
+        only=Access.LABELS,
+    ),
+    _Offer(tier="standard", kinds=_TABLES, step=Step(attack="extraction.equations", weight=1.0), norms=None),
+    _Offer(tier="standard", kinds=_ALL, step=Step(attack="extraction.knockoff", weight=2.0), norms=None),
+    _Offer(tier="deep", kinds=_ALL, step=Step(attack="extraction.jbda", weight=2.0), norms=None),
+)
 
 
-def plan_audit(
-    *,
-    access: Access,
-    kind: Kind,
-    norm: Norm,
-    tier: Tier,
-    has_train: bool,
-    entries: tuple[AttackEntry, ...] | None = None,
-) -> AuditPlan:
-    """Choose the attacks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What decides which attacks an audit makes.
 
-    Args:
+    Attributes:
         access: what the adversary sees.
         kind: what the inputs are.
         norm: of the changes that the adversary can make.
         tier: how much time there is.
-        has_train: whether the rows that the model was trained on are known.
+        train: whether the rows that the model was trained on are known.
+        recipe: whether it is known how the model was trained.
+    """
+
+    access: Access
+    kind: Kind
+    norm: Norm
+    tier: Tier
+    train: bool = False
+    recipe: bool = False
+
+
+def plan_audit(situation: Situation, entries: tuple[AttackEntry, ...] | None = None) -> AuditPlan:
+    """Choose the attacks.
+
+    Args:
+        situation: what decides.
         entries: the attacks there are; by default all known ones.
 
     Returns:
@@ -103,7 +162,7 @@ def plan_audit(
     cut: list[tuple[str, str]] = []
     for entry in known_attacks() if entries is None else entries:
         offer = offers.get(entry.id)
-        reason = _reason(entry, offer, access=access, kind=kind, norm=norm, tier=tier, has_train=has_train)
+        reason = _reason(entry, offer, situation)
         if reason or offer is None:
             cut.append((entry.id, reason))
         else:
@@ -111,29 +170,27 @@ def plan_audit(
     return AuditPlan(steps=tuple(step for _, step in sorted(steps, key=lambda one: one[0])), cut=tuple(cut))
 
 
-def _reason(
-    entry: AttackEntry,
-    offer: _Offer | None,
-    *,
-    access: Access,
-    kind: Kind,
-    norm: Norm,
-    tier: Tier,
-    has_train: bool,
-) -> str:
+def _reason(entry: AttackEntry, offer: _Offer | None, at: Situation) -> str:
     """Why an attack is not made; empty if it is."""
+    if entry.id in _WEAKER:
+        return _WEAKER[entry.id]
     if offer is None:
-        return f"no audit makes it by itself: `wardline attack run {entry.id}` does"
-    if kind not in offer.kinds:
-        return f"it is not for {kind}"
-    if not access.allows(entry.needs):
-        return f"it needs {entry.needs.value}, the adversary has {access.value}"
-    if offer.only is not None and access is not offer.only:
-        return f"with {access.value} stronger attacks were made"
-    if offer.norms is not None and norm not in offer.norms:
-        return f"it does not know the norm {norm}"
-    if entry.family == "membership" and not has_train:
-        return "the rows that the model was trained on were not given"
-    if _ORDER.index(offer.tier) > _ORDER.index(tier):
+        by_hand = entry.data.endswith(":Labelled")
+        return "no audit makes it by itself" + (f": `wardline attack run {entry.id}` does" if by_hand else "")
+    if at.kind not in offer.kinds:
+        return f"it is not for {at.kind}"
+    if not at.access.allows(entry.needs):
+        return f"it needs {entry.needs.value}, the adversary has {at.access.value}"
+    if entry.family == "extraction" and at.access is Access.WHITE_BOX:
+        return "an adversary with white box access has the model already"
+    if offer.only is not None and at.access is not offer.only:
+        return f"with {at.access.value} stronger attacks are made"
+    if offer.norms is not None and at.norm not in offer.norms:
+        return f"it does not know the norm {at.norm}"
+    if entry.family == "membership" and not at.train:
+        return "the rows that the model was trained on were not given (--train, or the --policy of its run)"
+    if offer.recipe and not at.recipe:
+        return "nobody said how the model was trained"
+    if _ORDER.index(offer.tier) > _ORDER.index(at.tier):
         return f"it is left to the {offer.tier} tier"
     return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from wardline.attacks.membership.shadow import ReferenceRecipe
 from wardline.attacks.protocol.attack import AttackEntry
 from wardline.attacks.protocol.derived_spec import spec_from_examples
 from wardline.attacks.protocol.examples import Labelled
@@ -18,11 +19,13 @@ from wardline.attacks.protocol.spec import InputSpec, Spec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import DataError, Progress, UsageError
 from wardline.crypto import SigningKey
+from wardline.dp import default_plain_config
 from wardline.evidence import render_audit, unsafe_write_unsigned_bundle, write_bundle
-from wardline.models import TrainedModel, columns, load, model_digest
+from wardline.models import ResNet, TrainedModel, columns, load, model_digest
 from wardline.robust.ball import Ball, Norm
 from wardline.run.audit import Audited, default_radius
 from wardline.run.audit_data import AuditData, read_examples, read_policy_examples
+from wardline.run.audit_families import data_for
 
 _ACCESS = {"labels": Access.LABELS, "scores": Access.SCORES, "white-box": Access.WHITE_BOX}
 
@@ -32,6 +35,7 @@ class Chosen:
     """What a person said about the model and the examples; see the options of `wardline audit`."""
 
     data: Path | None = None
+    train: Path | None = None
     label: str | None = None
     text: str | None = None
     policy: Path | None = None
@@ -68,8 +72,14 @@ class Opened:
         Raises:
             UsageError: if it takes something that a command line cannot give.
         """
-        if entry.data.endswith(":Labelled"):
-            return self.examples(most=most)
+        known = entry.data.endswith(":Labelled") or entry.family == "extraction"
+        if known or (entry.family == "membership" and self.data.train is not None):
+            return data_for(entry, self.examples(most=most), self.data, self.target)
+        if entry.family == "membership":
+            raise UsageError(
+                f"{entry.id} needs rows that the model was trained on",
+                hint="add --train FILE, or the --policy of its run",
+            )
         raise UsageError(
             f"{entry.id} takes more than a model and examples ({entry.data.partition(':')[2]})",
             hint="call it from Python; `docs/howto` shows how",
@@ -89,6 +99,9 @@ def open_audited(where: str, chosen: Chosen, *, progress: Progress) -> Opened:
     """
     model = load(Path(where)) if (Path(where) / "model.json").is_file() else None
     data = _fitted(_read(chosen, model, progress), model)
+    if model is not None and data.train is not None and not isinstance(model.architecture, ResNet):
+        training = default_plain_config(n_rows=len(data.train), architecture=model.architecture)
+        data = dataclasses.replace(data, recipe=ReferenceRecipe(architecture=model.architecture, training=training))
     spec = _spec(data, chosen)
     target = open_target(
         where,
@@ -156,7 +169,13 @@ def _read(chosen: Chosen, model: TrainedModel | None, progress: Progress) -> Aud
             hint="add --data FILE (NPZ with x and y, Parquet or CSV with --label), or --policy FILE",
         )
     classes = () if model is None else model.classes
-    return read_examples(chosen.data, label=chosen.label, text=chosen.text, classes=classes)
+    data = read_examples(chosen.data, label=chosen.label, text=chosen.text, classes=classes)
+    if chosen.train is None:
+        return data
+    known = read_examples(chosen.train, label=chosen.label, text=chosen.text, classes=classes)
+    if known.held_out.x.shape[1:] != data.held_out.x.shape[1:] or known.features != data.features:
+        raise DataError("these rows have another form than those of --data", where=str(chosen.train))
+    return dataclasses.replace(data, train=known.held_out)
 
 
 def _fitted(data: AuditData, model: TrainedModel | None) -> AuditData:
@@ -166,9 +185,8 @@ def _fitted(data: AuditData, model: TrainedModel | None) -> AuditData:
     x = data.held_out.x
     if data.features and set(model.features) < set(data.features):
         order = [data.features.index(name) for name in model.features]
-        return dataclasses.replace(
-            data, held_out=Labelled(x=np.ascontiguousarray(x[:, order]), y=data.held_out.y), features=model.features
-        )
+        held_out, train = (_ordered(side, order) for side in (data.held_out, data.train))
+        return dataclasses.replace(data, held_out=held_out, train=train, features=model.features)
     shape: tuple[int, ...] | None = getattr(model.architecture, "shape", None)
     wanted = shape if shape is not None and not model.architecture.linear_inputs else (columns(model.architecture),)
     if int(np.prod(x.shape[1:])) != int(np.prod(wanted)):
@@ -178,6 +196,10 @@ def _fitted(data: AuditData, model: TrainedModel | None) -> AuditData:
             hint="give the examples that this model was made for",
         )
     return dataclasses.replace(data, held_out=_shaped(data.held_out, wanted), train=_shaped(data.train, wanted))
+
+
+def _ordered(examples: Any, order: list[int]) -> Any:
+    return None if examples is None else Labelled(x=np.ascontiguousarray(examples.x[:, order]), y=examples.y)
 
 
 def _shaped(examples: Any, shape: tuple[int, ...]) -> Any:

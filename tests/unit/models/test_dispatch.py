@@ -51,7 +51,7 @@ def test_the_form_of_a_torch_module_is_told_from_an_example() -> None:
 def test_what_is_missing_or_no_model_is_told() -> None:
     with pytest.raises(ValueError, match="number of classes of a torch module"):
         predictor_of(nn.Linear(4, 3))
-    with pytest.raises(ValueError, match="tells 3 classes apart, not 5|answers"):
+    with pytest.raises(ValueError, match="the model answers"):
         predictor_of(nn.Linear(4, 3), example=X, classes=5)
     with pytest.raises(ValueError, match="two classes"):
         predictor_of(nn.Linear(4, 1), example=X)

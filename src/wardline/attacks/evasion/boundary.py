@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.evasion.decisions import (
+    UNIT,
     DecisionAttack,
     Decisions,
     Floats,
@@ -48,7 +49,7 @@ class Boundary:
     References: Brendel, Rauber and Bethge 2018, section 2 and algorithm 1.
     """
 
-    ball: Ball = Ball(norm="l2", radius=1.0)  # noqa: RUF009 (frozen)
+    ball: Ball = UNIT
     queries: int = 5000
     sideways: float = 0.05
     forwards: float = 0.05

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from wardline.attacks.evasion.box import Box, columns_of
+from wardline.attacks.evasion.box import Box
 from wardline.attacks.evasion.gradient import prepared, threat_of, within
 from wardline.attacks.evasion.losses import margin
+from wardline.attacks.evasion.masking import gradient_checks
 from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
 from wardline.attacks.protocol.examples import Batch, Labelled
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
@@ -91,6 +92,7 @@ class CarliniWagner:
         """Search for the weight of each row. Nothing is drawn at random."""
         del batch
         net = prepared(target.network(), nearest.box.x)
+        checks = gradient_checks(net, nearest.box.x, nearest.box.y, loss="margin")
         rows = len(nearest.box)
         weight = torch.full((rows,), _FIRST_WEIGHT)
         low, high = torch.zeros(rows), torch.full((rows,), _LARGEST_WEIGHT)
@@ -100,7 +102,7 @@ class CarliniWagner:
             low = torch.where(misled, low, weight.maximum(low))
             bracketed = high < _LARGEST_WEIGHT
             weight = torch.where(bracketed, (low + high) / 2, (weight * 10).clamp_max(_LARGEST_WEIGHT))
-        return ()
+        return checks
 
     def _minimise(self, net: nn.Module, nearest: Nearest, weight: Tensor) -> Tensor:
         """One run of Adam for each row; whether it misled the model at any step."""

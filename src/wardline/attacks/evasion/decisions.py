@@ -23,6 +23,9 @@ from wardline.core import UsageError, Verdict
 from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
+UNIT = Ball(norm="l2", radius=1.0)
+"""For inputs whose scale is not known: a Euclidean distance of 1."""
+
 _NUMBERS_AT_ONCE = 1 << 21  # of 32 bits each: 8 MiB of probes, which still fit the cache of a processor
 _NATURAL = 3  # inputs of other classes that are tried as a start
 _NOISE = 50  # draws of noise that are tried where they fail

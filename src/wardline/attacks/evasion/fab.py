@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wardline.attacks.evasion.apgd import likeliest_others
 from wardline.attacks.evasion.box import Box, columns_of
 from wardline.attacks.evasion.gradient import EIGHT, prepared, threat_of, within
+from wardline.attacks.evasion.masking import gradient_checks
 from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
 from wardline.attacks.evasion.projections import onto_plane_in_box
 from wardline.attacks.protocol.examples import Batch, Labelled
@@ -84,11 +85,12 @@ class FabTargeted:
         del batch
         box = nearest.box
         net = prepared(target.network(), box.x)
+        checks = gradient_checks(net, box.x, box.y, loss="margin")
         with torch.no_grad():
             classes = likeliest_others(net(box.x), box.y)[:, : self.targets]
         for wanted in classes.unbind(dim=1):
             self._walk(net, nearest, wanted)
-        return ()
+        return checks
 
     def _walk(self, net: nn.Module, nearest: Nearest, wanted: Tensor) -> None:
         rows = self._left(nearest, torch.arange(len(wanted)))

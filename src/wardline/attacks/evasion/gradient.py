@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,15 @@ class Pgd:
     @property
     def paper(self) -> str:
         """Where it comes from."""
-        loss = "" if self.loss in {"ce", "odds"} else "; loss: Croce and Hein 2020, section 4"
+        match self.loss:
+            case "ce" | "odds":
+                loss = ""
+            case "margin":
+                loss = "; loss: Carlini and Wagner 2017, section V-A"
+            case "dlr" | "dlr_targeted":
+                loss = "; loss: Croce and Hein 2020, section 4"
+            case _:
+                assert_never(self.loss)
         return f"Madry et al. 2018, section 2.1{loss}"
 
     def threat(self, target: Target) -> Threat:
@@ -237,7 +246,8 @@ class Room:
 
     def ends(self, ball: Ball) -> tuple[Tensor, Tensor]:
         """The least and greatest value of each feature of each row: [rows, ...] each."""
-        low, high = self.low.expand_as(self.x), self.high.expand_as(self.x)
+        # A specification forgives rounding: an example a hair outside its bounds is its own bound.
+        low, high = torch.minimum(self.low, self.x), torch.maximum(self.high, self.x)
         if ball.norm == "linf":
             low, high = torch.maximum(low, self.x - ball.radius), torch.minimum(high, self.x + ball.radius)
         if self.mutable is not None:

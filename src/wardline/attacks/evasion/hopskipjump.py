@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.evasion.decisions import (
+    UNIT,
     DecisionAttack,
     Decisions,
     Floats,
@@ -46,7 +47,7 @@ class HopSkipJump:
     References: Chen, Jordan and Wainwright 2020, algorithm 2; step sizes and baseline as in section IV.
     """
 
-    ball: Ball = Ball(norm="l2", radius=1.0)  # noqa: RUF009 (frozen)
+    ball: Ball = UNIT
     queries: int = 5000
     first_probes: int = 100
     id: ClassVar[str] = "evasion.hopskipjump"

@@ -48,8 +48,8 @@ class Tabular:
         ValueError: for a number out of range.
 
     References: the beam over admissible changes follows Kulynych, Hayes, Samarin and Troncoso 2018 (graph search over
-    feature changes) and Kireev, Kulynych and Troncoso 2023, section 4 (cost bounds instead of norms); taking back
-    changes is the minimisation of Lowd and Meek 2005, section 4.3, for nominal features.
+    feature changes) and Kireev, Kulynych and Troncoso 2023 (cost bounds instead of norms); taking back changes is what
+    Lowd and Meek 2005 do for Boolean features.
     """
 
     changes: int = 3
@@ -59,7 +59,7 @@ class Tabular:
     queries: int = 4000
     id: ClassVar[str] = "evasion.tabular"
     needs: ClassVar[Access] = Access.LABELS
-    paper: ClassVar[str] = "Kulynych, Hayes, Samarin and Troncoso 2018; Kireev, Kulynych and Troncoso 2023, section 4"
+    paper: ClassVar[str] = "Kulynych, Hayes, Samarin and Troncoso 2018; Kireev, Kulynych and Troncoso 2023"
 
     def __post_init__(self) -> None:
         at_least("changes", self.changes, 1)

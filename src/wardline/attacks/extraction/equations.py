@@ -25,6 +25,7 @@ _SPARE = 16  # questions that test the first solution
 _TOLERANCE = 1e-3  # of logits: beyond it, answers were rounded or the model is not linear
 _SATURATED = -60.0  # logarithms of probabilities below this are those of a zero
 _GENEROUS = 20  # times as many questions as unknowns, where answers were rounded
+_FOR_EACH_POINT = 60  # questions: 24 bisections, ends that turn out to be of one class, points that repeat others
 _BISECTIONS = 24  # the precision of 32-bit inputs
 _TRIES = 64  # pairs that are tried at once
 
@@ -48,22 +49,20 @@ class Equations:
     A copy of a model that is not linear will not fit its own answers; the check ``copy-fits`` says so.
 
     Attributes:
-        queries: the most questions; None takes 20 for each unknown of a class from scores, and from labels 30 for each
+        queries: the most questions; None takes 20 for each unknown of a class from scores, and from labels 60 for each
             unknown of each class but one.
 
     Raises:
         ValueError: for a number out of range.
 
-    References: Tramèr, Zhang, Juels, Reiter and Ristenpart 2016, sections 4.1 and 6; Lowd and Meek 2005, section 3
-    (line search), here for several classes by one homogeneous system.
+    References: Tramèr, Zhang, Juels, Reiter and Ristenpart 2016, sections 4.1, 6 and 7; Lowd and Meek 2005 (line
+    search), here for several classes by one homogeneous system.
     """
 
     queries: int | None = None
     id: ClassVar[str] = "extraction.equations"
     needs: ClassVar[Access] = Access.LABELS
-    paper: ClassVar[str] = (
-        "Tramèr, Zhang, Juels, Reiter and Ristenpart 2016, section 4.1; Lowd and Meek 2005, sec. 3"
-    )
+    paper: ClassVar[str] = "Tramèr, Zhang, Juels, Reiter and Ristenpart 2016, section 4.1; Lowd and Meek 2005"
 
     def __post_init__(self) -> None:
         if self.queries is not None:
@@ -127,28 +126,23 @@ class Equations:
                 "bisection needs a continuous feature, and these inputs have groups and steps alone",
                 hint="give the attack scores, or use extraction.knockoff",
             )
-        wanted = math.ceil(1.2 * (theft.classes - 1) * (spec.features + 1))
-        total = theft.allowance(self.queries or 30 * (theft.classes - 1) * (spec.features + 1))
+        unknowns = (theft.classes - 1) * (spec.features + 1)
+        total = theft.allowance(self.queries or _FOR_EACH_POINT * unknowns)
         design = _Design(spec)
-        points: list[Floats] = []
-        pairs: list[Labels] = []
-        while sum(map(len, points)) < wanted and total - theft.queries >= 2 + _BISECTIONS:
-            affordable = max(1, (total - theft.queries) // (2 + _BISECTIONS))
-            point, pair = _bisect(theft, min(_TRIES, affordable), free, rng)
-            points.append(point)
-            pairs.append(pair)
-            if sum(map(len, points)) == 0 and theft.queries > total // 4:
-                return  # the model names one class wherever it was asked: there is no boundary to be found
-        if sum(map(len, points)):
+        points, pairs = np.zeros((0, *spec.shape), dtype=np.float32), np.zeros((0, 2), dtype=np.int64)
+        wanted, known = math.ceil(1.1 * unknowns), False
+        while not known and total - theft.queries >= 2 + _BISECTIONS:
+            while len(points) < wanted and (affordable := (total - theft.queries) // (2 + _BISECTIONS)):
+                point, pair = _bisect(theft, min(_TRIES, affordable), free, rng)
+                points, pairs = np.concatenate([points, point]), np.concatenate([pairs, pair])
+            if not len(points):
+                return  # the model names one class wherever it was asked: no boundary was found
             asked, answers = theft.transcript()
-            weights = from_boundaries(
-                design.of(np.concatenate(points)),
-                np.concatenate(pairs),
-                classes=theft.classes,
-                rows=design.of(asked),
-                labels=answers.argmax(axis=1),
+            weights, known = from_boundaries(
+                design.of(points), pairs, classes=theft.classes, rows=design.of(asked), labels=answers.argmax(axis=1)
             )
             theft.hand_in(design.predictor(weights, theft))
+            wanted = math.ceil(1.2 * len(points))  # of some pairs of classes there are more points than help
 
 
 def draw(

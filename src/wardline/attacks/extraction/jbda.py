@@ -39,12 +39,12 @@ class Jbda:
     Raises:
         ValueError: for a number out of range.
 
-    References: Papernot et al. 2017, algorithm 1; Juuti et al. 2019, section 3.2 (T-RND).
+    References: Papernot et al. 2017, algorithm 1; Juuti et al. 2019, section 3 (T-RND).
     """
 
     seed_rows: int = 100
     rounds: int = 5
-    step: float = 0.1
+    step: float = 0.05
     variant: Variant = "jacobian"
     architecture: Architecture | None = None
     steps: int = 600

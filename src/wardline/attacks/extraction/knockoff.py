@@ -45,7 +45,7 @@ class Knockoff:
     Raises:
         ValueError: for a number out of range.
 
-    References: Orekondy, Schiele and Fritz 2019, sections 3 and 4 (random and adaptive strategies, equations 3 to 5).
+    References: Orekondy, Schiele and Fritz 2019, section 4 (random and adaptive strategies).
     """
 
     queries: int = 2000

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 _RIDGE = 1e-7  # of the mean loss: enough to choose among weights that fit alike, too little to move those that matter
+_GAP = 1e-7  # squares of singular values: a second one below it means a second solution, to within the points' error
 
 Numbers = npt.NDArray[np.float64]
 
@@ -55,8 +56,8 @@ def from_boundaries(
     classes: int,
     rows: Numbers,
     labels: npt.NDArray[np.int64],
-) -> Numbers:
-    """Weights from points at which two logits are equal, up to a factor.
+) -> tuple[Numbers, bool]:
+    """Weights from points at which two logits are equal, up to a factor, and whether the points determine them.
 
     Each point gives one homogeneous equation; that the classes add up to zero gives the rest. The direction in which
     the system vanishes are the weights (the right singular vector of the smallest singular value).
@@ -76,8 +77,9 @@ def from_boundaries(
     flat = system.reshape(len(system), -1)
     # Of the square only the last vector is needed: cheaper than a decomposition of the tall system, and its error,
     # the square root of the machine's precision, is that of the 32-bit points.
-    weights = np.linalg.eigh(flat.T @ flat)[1][:, 0].reshape(classes, unknowns).T
+    values, vectors = np.linalg.eigh(flat.T @ flat)
+    weights = vectors[:, 0].reshape(classes, unknowns).T
     agreement = ((rows @ weights).argmax(axis=1) == labels).mean()
     opposite = ((rows @ -weights).argmax(axis=1) == labels).mean()
     solution: Numbers = weights if agreement >= opposite else -weights
-    return solution
+    return solution, bool(values[1] > _GAP * values[-1])

@@ -30,6 +30,11 @@ class Candidates:
     members: int
     companions: Examples
 
+    def accompanied(self, others: Examples) -> Candidates:
+        """The same candidates, with further companions."""
+        joined = join(self.companions, others)
+        return Candidates(examples=self.examples, members=self.members, companions=joined)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
@@ -71,14 +76,19 @@ def pick_candidates(members: Examples, non_members: Examples, *, most: int, seed
     inside, outside = (
         side.take(np.flatnonzero(rows)) for side, rows in zip((members, non_members), sides, strict=True)
     )
-    examples = Examples(
-        x=np.concatenate([inside.x, outside.x]),
-        y=np.concatenate([inside.y, outside.y]),
-        unit=np.concatenate([inside.unit, inside.n_units + outside.unit]),
-        features=members.features,
-        classes=members.classes,
+    companions = members.take(np.flatnonzero(~sides[0]))
+    return Candidates(examples=join(inside, outside), members=inside.n_units, companions=companions)
+
+
+def join(first: Examples, second: Examples) -> Examples:
+    """Rows of both, the first's before the second's; no unit of one is a unit of the other."""
+    return Examples(
+        x=np.concatenate([first.x, second.x]),
+        y=np.concatenate([first.y, second.y]),
+        unit=np.concatenate([first.unit, first.n_units + second.unit]),
+        features=first.features,
+        classes=first.classes,
     )
-    return Candidates(examples=examples, members=inside.n_units, companions=members.take(np.flatnonzero(~sides[0])))
 
 
 def online_references(

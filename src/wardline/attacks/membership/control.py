@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, Stack, balanced_design, train_stack
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig
@@ -121,6 +121,43 @@ def memorise(
         members=controls * side,
         controls=controls,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Memoriser:
+    """One model that was made to memorise random labels, to be asked whatever an attack asks.
+
+    Attributes:
+        stack: holds the one model.
+        examples: its candidates with the drawn labels; members' units first.
+        members: how many units, the first ones, it was trained on.
+    """
+
+    stack: Stack
+    examples: Examples
+    members: int
+
+
+def memoriser(candidates: Examples, members: int, *, recipe: ReferenceRecipe, seeds: Seeds) -> Memoriser:
+    """Train one control alone, for attacks that need more than its answers on the candidates.
+
+    Args:
+        candidates: members first, then non-members.
+        members: how many units, the first ones, are members.
+        recipe: the architecture; training settings are the control's own.
+        seeds: labels, choice of units, weights and orders.
+    """
+    side = min(members, candidates.n_units - members, MOST_UNITS)
+    draw = _draw(candidates, members, side, recipe.references, seeds.child("memoriser"))
+    inside = np.flatnonzero(draw.unit < side)
+    training = dataclasses.replace(recipe, training=_training(recipe.architecture, len(inside)))
+    x = candidates.x[draw.rows]
+    stack = train_stack(training, x, draw.y, inside[None], seeds=seeds.child("memoriser"))
+    order = np.argsort(draw.unit, kind="stable")
+    examples = Examples(
+        x=x[order], y=draw.y[order], unit=draw.unit[order], features=candidates.features, classes=candidates.classes
+    )
+    return Memoriser(stack=stack, examples=examples, members=side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -37,6 +37,7 @@ class MembershipData:
         non_members: rows of the same kind that it was not trained on.
         recipe: how the target was trained, as the adversary imitates it; None where nobody knows. Without it there
             is no attack with reference models, and no positive control.
+        companions: training rows that the adversary knows and does not ask about; online references learn from them.
         population: further rows of the same kind, none of them a candidate; offline references learn from them.
 
     Raises:
@@ -46,12 +47,17 @@ class MembershipData:
     members: Examples
     non_members: Examples
     recipe: ReferenceRecipe | None = None
+    companions: Examples | None = None
     population: Examples | None = None
 
     def __post_init__(self) -> None:
-        sides = [self.members, self.non_members, *([] if self.population is None else [self.population])]
+        sides = [
+            self.members,
+            self.non_members,
+            *(side for side in (self.companions, self.population) if side is not None),
+        ]
         if len({(side.features, side.classes) for side in sides}) > 1:
-            raise ValueError("members, non-members and population must have the same columns and classes")
+            raise ValueError("members, non-members and others must have the same columns and classes")
         recipe = self.recipe
         if recipe is not None and columns(recipe.architecture) != len(self.members.features):
             raise ValueError("the recipe's architecture reads another number of columns than the rows have")
@@ -177,6 +183,8 @@ def attack_membership(
     target.require(attack.needs)
     limits, ledger, seeds = attack.limits, target.ledger, Seeds(seed)
     candidates = pick_candidates(data.members, data.non_members, most=limits.max_candidates, seeds=seeds)
+    if data.companions is not None:
+        candidates = candidates.accompanied(data.companions)
     _fit(target, candidates.examples)
     before = ledger.queries, ledger.gradients
     began = time.process_time()
@@ -195,10 +203,10 @@ def attack_membership(
         figures = None if sides is None else _figures(sides, limits)
         checks += _enough(candidates, limits)
         if figures is not None and figures[1] is not None:
-            line = max(limits.fpr, budget.tolerated)
-            if figures[1].interval.low > line:
+            if figures[1].interval.low > max(limits.fpr, budget.tolerated):
                 checks.append(_check("control", met=True, detail="not needed: the attack succeeded"))
             else:
+                checks.append(_area(figures[0]))
                 checks.append(_control(attack, target, candidates, data, seeds=seeds, progress=clocked))
     rate = None if figures is None else figures[1]
     return AttackResult(
@@ -263,6 +271,12 @@ def _enough(candidates: Candidates, limits: Limits) -> list[Check]:
     needed = non_members_to_bound(limits.fpr, level=limits.level)
     detail = f"from {needed} non-members on a rate above chance can be shown; there are {found}"
     return [_check("enough-non-members", met=found >= needed, detail=detail)]
+
+
+def _area(roc: Roc) -> Check:
+    """A rate at few false alarms may be low while the average candidate is well told apart: that is no pass."""
+    detail = f"the area under the curve is {roc.auc:.3f}, {roc.auc_interval}"
+    return _check("area", met=roc.auc_interval.low <= 0.5, detail=detail)
 
 
 def _control(

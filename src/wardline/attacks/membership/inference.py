@@ -5,22 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.membership.candidates import online_references, pick_candidates
 from wardline.attacks.membership.control import Memorised, memorise
-from wardline.attacks.membership.scores import (
-    FIXED_VARIANCE_UP_TO,
-    lira_scores,
-    loss_scores,
-    rmia_log_ratio,
-    rmia_scores,
-    scaled_confidence,
-    unit_means,
-)
+from wardline.attacks.membership.scores import FIXED_VARIANCE_UP_TO, scaled_confidence, unit_scores
 from wardline.attacks.membership.shadow import Flags, ReferenceRecipe
 from wardline.attacks.roc import Roc, TprAtFpr, non_members_needed, non_members_to_bound, roc_curve, tpr_at_fpr
 from wardline.core import Control, Interval, Measurement, NoProgress, Progress, Seeds
@@ -193,19 +185,9 @@ def _attack(
     level: float,
 ) -> dict[Method, _Figures]:
     """Score every candidate unit by every method; the first `members` units are members."""
-    units = inside.shape[1]
     figures: dict[Method, _Figures] = {}
     for method in settings.methods:
-        match method:
-            case "loss":
-                scores = unit_means(loss_scores(phi), unit, units)
-            case "rmia":
-                ratio = unit_means(rmia_log_ratio(phi, references), unit, units)
-                scores = rmia_scores(ratio, ratio)
-            case "lira":
-                scores = unit_means(lira_scores(phi, references, inside[:, unit]), unit, units)
-            case _:
-                assert_never(method)
+        scores = unit_scores(method, phi, references, inside, unit=unit)
         sides = scores[:members], scores[members:]
         figures[method] = _Figures(
             roc=roc_curve(*sides, level=level),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, assert_never
+from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from wardline.attacks.membership.candidates import Answers, Candidates, offline_references, online_references
 from wardline.attacks.membership.control import memorise
@@ -20,25 +19,12 @@ from wardline.attacks.membership.driver import (
     shaped,
     sides_of,
 )
-from wardline.attacks.membership.scores import (
-    Array,
-    Flags,
-    lira_offline_scores,
-    lira_scores,
-    loss_scores,
-    rmia_log_ratio,
-    rmia_offline_log_ratio,
-    rmia_scores,
-    scaled_confidence,
-    unit_means,
-)
+from wardline.attacks.membership.scores import ScoreMethod, scaled_confidence, unit_scores
 from wardline.attacks.membership.shadow import ReferenceRecipe
 from wardline.attacks.protocol.result import AttackResult, Budget
 from wardline.attacks.protocol.target import Access, Target
 from wardline.attacks.roc import non_members_to_bound
 from wardline.core import NoProgress, Progress, Seeds, UsageError
-
-ScoreMethod: TypeAlias = Literal["loss", "rmia", "rmia_offline", "lira", "lira_offline"]
 
 _SILENT = NoProgress()
 _LOSS_PRIOR = "the candidates with their true classes, and rows that were surely not trained on to set the threshold"
@@ -115,9 +101,10 @@ class ScoreAttack:
             raise UnusableAnswersError(f"{broken} of {len(logits)} rows got an answer that is no number")
         phi = scaled_confidence(logits, examples.y)
         answers = self._references(candidates, data, seeds=seeds, progress=progress)
-        references = None if answers is None else answers.phi
-        inside = None if answers is None else answers.inside
-        scores = self._unit_scores(phi, references, inside, examples.unit)
+        units = examples.n_units
+        references = np.zeros((0, len(phi))) if answers is None else answers.phi
+        inside = np.zeros((0, units), dtype=np.bool_) if answers is None else answers.inside
+        scores = unit_scores(self.method, phi, references, inside, unit=examples.unit, a=self.a)
         details: dict[str, object] = {"method": self.method}
         if answers is not None:
             details |= {"references": len(answers.phi), "reference_rows": answers.rows}
@@ -135,7 +122,8 @@ class ScoreAttack:
             candidates.examples, candidates.members, recipe=recipe, pooled=needed, seeds=seeds, progress=progress
         )
         phi, references = scaled_confidence(made.logits, made.y), scaled_confidence(made.reference_logits, made.y)
-        return sides_of(self._unit_scores(phi, references, made.inside, made.unit), made.members, {})
+        scores = unit_scores(self.method, phi, references, made.inside, unit=made.unit, a=self.a)
+        return sides_of(scores, made.members, {})
 
     def _references(
         self, candidates: Candidates, data: MembershipData, *, seeds: Seeds, progress: Progress
@@ -155,27 +143,6 @@ class ScoreAttack:
                 return offline_references(
                     candidates, data.population, recipe, size=len(data.members), seeds=seeds, progress=progress
                 )
-            case _:
-                assert_never(self.method)
-
-    def _unit_scores(
-        self, phi: Array, references: Array | None, inside: Flags | None, unit: npt.NDArray[np.int64]
-    ) -> Array:
-        units = int(unit.max()) + 1
-        if references is None or inside is None or self.method == "loss":
-            return unit_means(loss_scores(phi), unit, units)
-        flags = inside[:, unit]
-        match self.method:
-            case "rmia":
-                ratio = unit_means(rmia_log_ratio(phi, references), unit, units)
-                return rmia_scores(ratio, ratio)
-            case "rmia_offline":
-                ratio = unit_means(rmia_offline_log_ratio(phi, references, flags, a=self.a), unit, units)
-                return rmia_scores(ratio, ratio)
-            case "lira":
-                return unit_means(lira_scores(phi, references, flags), unit, units)
-            case "lira_offline":
-                return unit_means(lira_offline_scores(phi, references, flags), unit, units)
             case _:
                 assert_never(self.method)
 

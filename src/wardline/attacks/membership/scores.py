@@ -6,8 +6,13 @@ true class. Higher scores speak for membership. Nothing here knows how the model
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, assert_never
+
 import numpy as np
 import numpy.typing as npt
+
+ScoreMethod: TypeAlias = Literal["loss", "rmia", "rmia_offline", "lira", "lira_offline"]
+"""Ways to make scores of scaled confidences."""
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -186,3 +191,41 @@ def unit_means(values: Array, unit: npt.NDArray[np.int64], units: int) -> Array:
     total = np.bincount(unit, weights=values, minlength=units)
     means: Array = total / np.bincount(unit, minlength=units)
     return means
+
+
+def unit_scores(
+    method: ScoreMethod,
+    phi: Array,
+    references: Array,
+    inside: Flags,
+    *,
+    unit: npt.NDArray[np.int64],
+    a: float = 0.3,
+) -> Array:
+    """Scores of privacy units by one of the methods; for RMIA, the candidates are the population.
+
+    Args:
+        method: which scores.
+        phi: [rows], of the target.
+        references: [models, rows]; LOSS does not look at them.
+        inside: [models, units], whether a model was trained on the unit.
+        unit: [rows], indices of units, each with at least one row.
+        a: of RMIA offline.
+    """
+    units = inside.shape[1]
+    flags = inside[:, unit]
+    match method:
+        case "loss":
+            return unit_means(loss_scores(phi), unit, units)
+        case "rmia":
+            ratio = unit_means(rmia_log_ratio(phi, references), unit, units)
+            return rmia_scores(ratio, ratio)
+        case "rmia_offline":
+            ratio = unit_means(rmia_offline_log_ratio(phi, references, flags, a=a), unit, units)
+            return rmia_scores(ratio, ratio)
+        case "lira":
+            return unit_means(lira_scores(phi, references, flags), unit, units)
+        case "lira_offline":
+            return unit_means(lira_offline_scores(phi, references, flags), unit, units)
+        case _:
+            assert_never(method)

@@ -204,7 +204,7 @@ def _train_group(
             # The sum over all models of each one's mean loss.
             loss = functional.cross_entropy(logits.flatten(0, 1), y.index_select(0, index), reduction="sum")
             optimizer.zero_grad(set_to_none=True)
-            (loss / chosen.shape[1]).backward()  # type: ignore[no-untyped-call]
+            (loss / chosen.shape[1]).backward()
             optimizer.step()
             schedule.step()
         progress.advance(start // models * training.epochs + epoch + 1)

@@ -16,9 +16,10 @@ _MAX_CHARACTERS = 10_000
 def spec_from_examples(x: Inputs, *, names: tuple[str, ...] = ()) -> Spec:
     """The specification that fits examples, where nobody wrote one down.
 
-    Texts: of the length that occurs, at least 10,000 characters. Images (two axes or more for each input): the narrowest
-    of [0, 1], [-1, 1] and [0, 255] that holds all values, else each channel's own extremes. Rows of a table: [0, 1]
-    if that holds all values, else each column's own extremes; a column that never changes cannot be changed then.
+    Texts: of the length that occurs, at least 10,000 characters. Images (two axes or more for each input): the
+    narrowest of [0, 1], [-1, 1] and [0, 255] that holds all values, else each channel's own extremes. Rows of a
+    table: [0, 1] if that holds all values, else each column's own extremes; a column that never changes cannot be
+    changed then.
     From 20 rows on, neighbouring columns of 0 and 1 of which exactly one is 1 in every row are a one-hot group, and
     columns that hold whole numbers alone, more than one of them, keep to whole numbers.
 

@@ -6,10 +6,10 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _UNPICKLED = {".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".npy"}
 _OTHERS = {".gguf", ".h5", ".keras", ".onnx", ".pb", ".skops", ".tflite"}
 _PROBES = 8
+
+_Made = TypeVar("_Made")
 
 
 def open_target(
@@ -130,7 +132,7 @@ def _imported(where: str) -> Any:
     with _current_folder_last():
         try:
             found: Any = importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything)
+        except Exception as error:
             missing = isinstance(error, ModuleNotFoundError)
             raise UsageError(
                 f"{module} cannot be imported: {type(error).__name__}: {error}",
@@ -145,7 +147,7 @@ def _imported(where: str) -> Any:
             return found
         try:
             return found()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise UsageError(
                 f"{attribute} could not make the model: {type(error).__name__}: {error}",
                 where=where,
@@ -207,7 +209,7 @@ def _probes(spec: Spec | None, examples: Inputs | None) -> Inputs | None:
             return None
 
 
-def _told(make: Any, where: str) -> Any:
+def _told(make: Callable[[], _Made], where: str) -> _Made:
     """What `make` gives; what it objects to becomes a message for the person who named the model."""
     try:
         return make()

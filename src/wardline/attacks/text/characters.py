@@ -13,7 +13,7 @@ from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.target import Access, Target
 from wardline.attacks.text.search import Ranking, Search, State
 from wardline.models.predictor import Inputs
-from wardline.robust.text.edits import KINDS, Kind, draw_edits, edit_distance
+from wardline.robust.text.edits import KINDS, Kind, draw_edits, edit_distance, has_digit, keeps_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Characters:
         ranking: how words are ranked.
         beam: states kept for each text, at least 1.
         queries_each: queries for each text at most; None for no end.
+        numbers: whether words with digits may be edited too. A spammer who garbles the number to call gains nothing.
 
     Raises:
         ValueError: for a number out of range, or no kind.
@@ -47,6 +48,7 @@ class Characters:
     ranking: Ranking = "deletion"
     beam: int = 1
     queries_each: int | None = None
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if not self.kinds or not set(self.kinds) <= set(KINDS):
@@ -75,13 +77,13 @@ class Characters:
         return Threat(
             goal="misclassification of a text that is still legible",
             access=target.access,
-            limits=f"at most {self.edits} character edits, {self.edits_per_word} a word: {', '.join(self.kinds)}",
+            limits=f"at most {self.edits} character edits, {self.edits_per_word} a word: {', '.join(self.kinds)}"
+            + ("" if self.numbers else "; numbers kept"),
         )
 
     def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
         """Whether the edit distance of each whole text is within `edits`, however it came about: [rows]."""
-        pairs = zip(changed, original, strict=True)
-        return np.array([edit_distance(new, old, most=self.edits) <= self.edits for new, old in pairs], dtype=np.bool_)
+        return within_edits(changed, original, edits=self.edits, numbers=self.numbers)
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search greedily, or with a beam."""
@@ -107,8 +109,7 @@ class Characters:
         self, original: tuple[str, ...], state: State, place: int, *, generator: np.random.Generator
     ) -> Sequence[State]:
         """The single edits to try at a word, on top of what was done to the text before."""
-        del original
-        if state.cost >= self.edits:
+        if state.cost >= self.edits or (not self.numbers and has_digit(original[place])):
             return ()
         words = draw_edits(state.cut[place], kinds=self.kinds, most=self.tries, generator=generator)
         return [
@@ -118,3 +119,19 @@ class Characters:
 
     def _search(self) -> Search:
         return Search(ranking=self.ranking, beam=self.beam, passes=self.edits_per_word, queries_each=self.queries_each)
+
+
+def within_edits(changed: Inputs, original: Inputs, *, edits: int, numbers: bool) -> npt.NDArray[np.bool_]:
+    """Whether each whole text is within so many edits of its original, and keeps its numbers: [rows].
+
+    Args:
+        changed: texts.
+        original: as many texts.
+        edits: the most, in the Damerau-Levenshtein distance.
+        numbers: whether words with digits may differ.
+    """
+    pairs = zip(changed, original, strict=True)
+    return np.array(
+        [edit_distance(new, old, most=edits) <= edits and (numbers or keeps_numbers(new, old)) for new, old in pairs],
+        dtype=np.bool_,
+    )

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.text.characters import within_edits
 from wardline.models.predictor import Inputs
-from wardline.robust.text.edits import KINDS, Kind, draw_edits, edit_distance, pieces
+from wardline.robust.text.edits import KINDS, Kind, draw_edits, has_digit, pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Guesses:
         edits: single edits of a text, in the Damerau-Levenshtein distance, at least 0.
         kinds: what may be done.
         guesses: for each text, at least 1.
+        numbers: whether words with digits may be edited too.
 
     Raises:
         ValueError: for a number out of range, or no kind.
@@ -35,6 +37,7 @@ class Guesses:
     edits: int = 5
     kinds: tuple[Kind, ...] = KINDS
     guesses: int = 100
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if not self.kinds or not set(self.kinds) <= set(KINDS):
@@ -62,13 +65,13 @@ class Guesses:
         return Threat(
             goal="misclassification of a text that is still legible",
             access=target.access,
-            limits=f"at most {self.edits} character edits: {', '.join(self.kinds)}",
+            limits=f"at most {self.edits} character edits: {', '.join(self.kinds)}"
+            + ("" if self.numbers else "; numbers kept"),
         )
 
     def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
         """Whether the edit distance of each whole text is within `edits`: [rows]."""
-        pairs = zip(changed, original, strict=True)
-        return np.array([edit_distance(new, old, most=self.edits) <= self.edits for new, old in pairs], dtype=np.bool_)
+        return within_edits(changed, original, edits=self.edits, numbers=self.numbers)
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """One guess for each text that still holds out, as often as there are guesses."""
@@ -98,8 +101,8 @@ class Guesses:
 
     def _guess(self, text: str, generator: np.random.Generator) -> str:
         cut = list(pieces(text))
-        places = range(1, len(cut), 2)
-        for _ in range(self.edits if len(places) else 0):
+        places = [place for place in range(1, len(cut), 2) if self.numbers or not has_digit(cut[place])]
+        for _ in range(self.edits if places else 0):
             place = places[int(generator.integers(len(places)))]
             kind = self.kinds[int(generator.integers(len(self.kinds)))]
             cut[place] = next(iter(draw_edits(cut[place], kinds=(kind,), most=1, generator=generator)), cut[place])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from wardline.attacks.intervals import clopper_pearson
 from wardline.attacks.protocol.attack import Attack
@@ -16,6 +17,9 @@ from wardline.attacks.protocol.target import Target
 from wardline.core import Interval, Verdict
 from wardline.models.predictor import Predictor, labels_of
 
+ALL = "all"
+"""The name of the row that counts what no attack broke."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
@@ -25,12 +29,12 @@ class Rung:
         pipeline: the defence.
         attack: the attack.
         n: texts.
-        clean: share of the texts that it gets right unprovoked.
-        transferred: share that it gets right after the attack on the undefended model, which knows nothing of it.
-        adapted: share that it gets right after the attack on itself: the figure that counts.
+        clean: share of the texts that it gets right unprovoked. A refused text is not got right.
+        transferred: share that it gets right unprovoked, and right or refused after the attack on the undefended model,
+            which knows nothing of the defence.
+        adapted: the same share after the attack on the defence itself: the figure that counts.
         adapted_interval: its exact interval.
         queries: what the adapted attack asked.
-        verdict: of the adapted attack.
     """
 
     pipeline: str
@@ -41,7 +45,13 @@ class Rung:
     adapted: float
     adapted_interval: Interval
     queries: int
-    verdict: Verdict
+
+    def __str__(self) -> str:
+        low, high = self.adapted_interval.low, self.adapted_interval.high
+        return (
+            f"{self.attack:12} {self.pipeline:30} clean {self.clean:.3f}  transferred {self.transferred:.3f}  "
+            f"adapted {self.adapted:.3f} [{low:.3f}, {high:.3f}]  n={self.n}, {self.queries} queries"
+        )
 
 
 def climb(
@@ -54,6 +64,8 @@ def climb(
     spec: TextSpec | None = None,
 ) -> tuple[Rung, ...]:
     """Every defence under every attack, once crafted on the undefended model and once on the defence itself.
+
+    Where there are several attacks, a last row for each defence (`ALL`) counts the texts that none of them broke.
 
     Args:
         pipelines: predictors by name; the first is the undefended one.
@@ -69,7 +81,9 @@ def climb(
     """
     if not pipelines:
         raise ValueError("there is no pipeline")
-    rungs = []
+    rungs: list[Rung] = []
+    survivors = {name: np.ones(len(data), dtype=np.bool_) for name in pipelines}
+    spared = {name: np.ones(len(data), dtype=np.bool_) for name in pipelines}
     for attack_name, attack in attacks.items():
         blind = None
         for name, predictor in pipelines.items():
@@ -78,21 +92,38 @@ def climb(
             if any(check.name == "budget" and check.outcome is not Verdict.PASS for check in result.checks):
                 raise ValueError(f"the budget ended before {attack_name} was through with {name}")
             right, found = (np.asarray(result.examples[key], dtype=np.bool_) for key in ("right", "found"))
-            if blind is None:
-                blind = result.examples["adversarial"]
+            blind = result.examples["adversarial"] if blind is None else blind
             told = labels_of(predictor.answer(blind), predictor.gives)
-            held = int((right & ~found).sum())
-            rungs.append(
-                Rung(
-                    pipeline=name,
-                    attack=attack_name,
-                    n=len(data),
-                    clean=float(right.mean()),
-                    transferred=float((told == data.y).mean()),
-                    adapted=held / len(data),
-                    adapted_interval=clopper_pearson(held, len(data)),
-                    queries=result.queries,
-                    verdict=result.verdict,
-                )
-            )
+            spoilt = (told >= 0) & (told != data.y)
+            outcome = _Outcome(right=right, told=right & ~spoilt, held=right & ~found, queries=result.queries)
+            survivors[name] &= outcome.held
+            spared[name] &= outcome.told
+            rungs.append(outcome.rung(name, attack_name))
+            if attack_name == next(reversed(attacks)) and len(attacks) > 1:
+                total = sum(rung.queries for rung in rungs if rung.pipeline == name)
+                worst = _Outcome(right=right, told=spared[name], held=survivors[name], queries=total)
+                rungs.append(worst.rung(name, ALL))
     return tuple(rungs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Outcome:
+    """What became of each text on one pipeline."""
+
+    right: npt.NDArray[np.bool_]
+    told: npt.NDArray[np.bool_]
+    held: npt.NDArray[np.bool_]
+    queries: int
+
+    def rung(self, pipeline: str, attack: str) -> Rung:
+        n, held = len(self.right), int(self.held.sum())
+        return Rung(
+            pipeline=pipeline,
+            attack=attack,
+            n=n,
+            clean=float(self.right.mean()),
+            transferred=float(self.told.mean()),
+            adapted=held / n,
+            adapted_interval=clopper_pearson(held, n),
+            queries=self.queries,
+        )

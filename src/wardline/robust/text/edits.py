@@ -116,3 +116,14 @@ def edit_distance(changed: str, original: str, *, most: int) -> int:
     References: Damerau 1964; Lowrance and Wagner 1975 (the unrestricted distance).
     """
     return int(DamerauLevenshtein.distance(changed, original, score_cutoff=most))
+
+
+def has_digit(word: str) -> bool:
+    """Whether a word holds a digit: a number, a price, a code, what an attacker wants the reader to use as it stands."""
+    return any(character.isdigit() for character in word)
+
+
+def keeps_numbers(changed: str, original: str) -> bool:
+    """Whether the words with digits of the original all stand in the changed text, in their order."""
+    present = iter(pieces(changed)[1::2])
+    return all(number in present for number in pieces(original)[1::2] if has_digit(number))

@@ -38,9 +38,9 @@ class WorstOfSome:
     kinds: tuple[Kind, ...] = KINDS
     lexicon: Lexicon | None = None
     swap_prob: float = 0.5
-    word_rate: float = 0.4
-    share: float = 0.5
-    tries: int = 3
+    word_rate: float = 0.8
+    share: float = 0.8
+    tries: int = 8
 
     def __post_init__(self) -> None:
         if not self.kinds or not set(self.kinds) <= set(KINDS):

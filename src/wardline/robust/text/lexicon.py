@@ -13,6 +13,7 @@ import numpy.typing as npt
 from wardline.core import DataError, Seeds
 from wardline.models.predictor import Inputs
 from wardline.models.text_vectors import WORD, WordVectors, train_vectors
+from wardline.robust.text.edits import has_digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,13 +52,13 @@ def corpus_lexicon(
     seeds: Seeds,
     least_count: int = 10,
     most: int = 30,
-    cosine: float = 0.4,
-    polarity: float = 1.0,
+    cosine: float = 0.5,
+    polarity: float = 0.5,
 ) -> Lexicon:
     """Substitutes from a task's own texts: near in company, and not opposed in what they say about the class.
 
     Word vectors put "good" beside "bad". A swap of the two changes the true class and proves nothing about a model, so
-    neighbours whose frequencies speak for different classes are left out; Jin et al. (2020) use counter-fitted
+    neighbours whose frequencies speak for different classes are left out, and so are words with digits; Jin et al. (2020) use counter-fitted
     vectors to the same end. It is a crude filter: parts of speech and senses are not looked at.
 
     Args:
@@ -77,8 +78,9 @@ def corpus_lexicon(
     substitutes = {}
     for place, (word, others) in enumerate(zip(vectors.words, near, strict=True)):
         own = odds[place]
-        kept = [other for other in others if np.abs(odds[vectors.index[other]] - own).max() <= polarity]
-        if kept:
+        alike = [other for other in others if np.abs(odds[vectors.index[other]] - own).max() <= polarity]
+        kept = [other for other in alike if not has_digit(other)]
+        if kept and not has_digit(word):
             substitutes[word] = tuple(kept[:most])
     return Lexicon(substitutes=substitutes, vectors=vectors)
 

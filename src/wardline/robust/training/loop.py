@@ -211,14 +211,13 @@ def _rate(done: float, rise: float) -> float:
     return done / rise if done < rise else (1.0 - done) / (1.0 - rise)
 
 
-def _optimizer(network: Network, fit: Fit) -> torch.optim.SGD:
+def _optimizer(network: Network, fit: Fit) -> torch.optim.AdamW:
     decayed = [value for value in network.parameters() if value.ndim > 1]
     others = [value for value in network.parameters() if value.ndim <= 1]
-    return torch.optim.SGD(
+    return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": fit.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=fit.learning_rate,
-        momentum=fit.momentum,
-        nesterov=fit.momentum > 0,
+        betas=(0.9, 0.95),
     )
 
 
