@@ -27,7 +27,7 @@ from wardline.robust.sanitise.clustering import activation_clusters
 from wardline.robust.sanitise.influence import influence_on, self_influence
 from wardline.robust.sanitise.learner import NetworkLearner
 from wardline.robust.sanitise.neighbours import neighbour_disagreement
-from wardline.robust.sanitise.neural_cleanse import neural_cleanse
+from wardline.robust.sanitise.neural_cleanse import TriggerSearch, neural_cleanse
 from wardline.robust.sanitise.partitions import certified_accuracy, train_partitions
 from wardline.robust.sanitise.spectral import spectral_signatures
 from wardline.robust.sanitise.strip import strip_monitor
@@ -35,6 +35,7 @@ from wardline.robust.sanitise.strip import strip_monitor
 DATA = Path(os.environ.get("WARDLINE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ARCHITECTURE = Cnn(shape=(1, 28, 28), channels=(8, 16), hidden=32, classes=10)
 LEARNER = NetworkLearner(architecture=ARCHITECTURE, epochs=6, batch=32, learning_rate=5e-3)
+SEARCH = TriggerSearch(steps=200, batch=16)
 TRAIN, SPARE, TEST = slice(0, 5000), slice(5000, 6000), slice(6000, 8000)
 
 
@@ -47,7 +48,7 @@ def attacks() -> None:
         "patch": Stamped(),
         "patch, 1 %": Stamped(share=0.01),
         "blend 0.2": Stamped(trigger=Blend()),
-        "blend 0.5": Stamped(trigger=Blend(ratio=0.5)),
+        "blend 0.4": Stamped(trigger=Blend(ratio=0.4)),
         "source 1": Stamped(sources=(1,), share=0.3),
         "large patch": Stamped(trigger=Patch(size=14)),
         "clean label": CleanLabel(surrogate=twin.network()),
@@ -78,12 +79,12 @@ def attacks() -> None:
                 checkpoints, made.x, made.y, suspects=suspects, predicted=np.full(len(suspects), goal)
             )
             quality = ranking.quality(rows)
-            kept = ranking.keep(round(1.5 * len(rows)))
+            kept = ranking.keep(2 * len(rows))
             again = LEARNER(made.x[kept], made.y[kept], seeds=Seeds(0))
             left = (again.answer(trials.x).argmax(axis=1) == goal).mean()
             print(f"  influence {quality.auc:.3f}, precision {quality.precision:.3f}; after taking out ", end="")
             print(f"{len(made.y) - len(kept)} rows: success {left:.3f}, accuracy {_accuracy(again, test):.3f}")
-        scan = neural_cleanse(model, x[SPARE][:500], seeds=Seeds(2))
+        scan = neural_cleanse(model, x[SPARE][:500], seeds=Seeds(2), search=SEARCH)
         print(f"  Neural Cleanse: {scan}; p = {scan.p_value:.4f}; {time.perf_counter() - began:.0f} s in all")
 
 
@@ -93,7 +94,7 @@ def clean_models() -> None:
     for seed in range(10):
         model = LEARNER(x[TRAIN], y[TRAIN], seeds=Seeds(100 + seed))
         began = time.perf_counter()
-        scan = neural_cleanse(model, x[SPARE][:500], seeds=Seeds(seed))
+        scan = neural_cleanse(model, x[SPARE][:500], seeds=Seeds(seed), search=SEARCH)
         print(f"{seed}: accuracy {_accuracy(model, test):.3f}, {scan}, index {max(scan.indices):.2f}, ", end="")
         print(f"p = {scan.p_value:.3f}, {time.perf_counter() - began:.1f} s")
 

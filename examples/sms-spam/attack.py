@@ -1,6 +1,6 @@
 """Attacks a spam filter and what defends it: spam that is to pass as harmless.
 
-    WARDLINE_DATA=... python examples/sms-spam/attack.py [--seed 0] [--train-rows N] [--texts N]
+    WARDLINE_DATA=... python examples/sms-spam/attack.py [--seed 0] [--train-rows N] [--texts N] [--quick]
 
 Prints one row for each defence and attack. Messages that differ in case alone count once and stay on one side.
 """
@@ -20,11 +20,14 @@ from wardline.attacks.text.characters import Characters
 from wardline.attacks.text.ladder import climb
 from wardline.attacks.text.words import Words
 from wardline.core import Seeds
-from wardline.models.text import TextArchitecture
+from wardline.models.predictor import Predictor
+from wardline.models.text import TextArchitecture, TextPredictor
 from wardline.models.text_features import TextFeatures
 from wardline.models.text_training import TextConfig
 from wardline.robust.text.hardening import WorstOfSome
+from wardline.robust.text.layers import Defended
 from wardline.robust.text.lexicon import corpus_lexicon
+from wardline.robust.text.normalise import Normalise
 from wardline.robust.text.pipelines import Defences
 
 EDITS = 12  # of messages with 138 characters on average
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split, the training and the attacks")
     parser.add_argument("--train-rows", type=int, default=None, help="train on so many messages alone")
     parser.add_argument("--texts", type=int, default=None, help="attack so many spam messages alone")
+    parser.add_argument("--quick", action="store_true", help="only the plain model and the one behind normalisation")
     options = parser.parse_args()
     seeds = Seeds(options.seed)
     texts, labels = messages(Path(os.environ["WARDLINE_DATA"]))
@@ -59,7 +63,11 @@ def main() -> None:
         classes=("ham", "spam"),
         adversary=WorstOfSome(lexicon=lexicon),
     )
-    pipelines = defences.pipelines(texts[train], labels[train], calibration=texts[calibration], seeds=seeds)
+    if options.quick:
+        plain = TextPredictor(defences.train(texts[train], labels[train], seeds=seeds))
+        pipelines: dict[str, Predictor] = {"none": plain, "normalise": Defended(plain, [Normalise()])}
+    else:
+        pipelines = defences.pipelines(texts[train], labels[train], calibration=texts[calibration], seeds=seeds)
     print(f"{len(train)} messages to learn from, {len(held)} held out, {len(spam)} of them spam and attacked")
     for name, predictor in pipelines.items():
         right = predictor.answer(texts[held]).argmax(axis=1) == labels[held]
@@ -71,7 +79,7 @@ def main() -> None:
     }
     data = Labelled(x=texts[spam], y=labels[spam])
     for rung in climb(pipelines, attacks, data, budget=Budget(), seed=options.seed):
-        print(rung)
+        print(rung, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Attacks a classifier of film reviews and what defends it.
 
-    WARDLINE_DATA=... python examples/sst2-text/attack.py [--seed 0] [--train-rows N] [--texts 500]
+    WARDLINE_DATA=... python examples/sst2-text/attack.py [--seed 0] [--train-rows N] [--texts 500] [--quick]
 
-Prints one row for each defence and attack. The data holds whole sentences and the phrases they are made of. Sentences that
-are part of no other text are held out, and every phrase of four words or more that stands in one of them is not learned
-from: a random split would test on what was learned.
+Prints one row for each defence and attack. The data holds whole sentences and the phrases they are made of. Sentences
+that are part of no other text are held out, and every phrase of four words or more that stands in one of them is not
+learned from: a random split would test on what was learned.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from wardline.attacks.text.characters import Characters
 from wardline.attacks.text.ladder import climb
 from wardline.attacks.text.words import Words
 from wardline.core import Seeds
-from wardline.models.text import TextArchitecture
+from wardline.models.predictor import Predictor
+from wardline.models.text import TextArchitecture, TextPredictor
 from wardline.models.text_features import TextFeatures
 from wardline.models.text_training import TextConfig
 from wardline.robust.text.hardening import WorstOfSome
+from wardline.robust.text.layers import Defended
 from wardline.robust.text.lexicon import corpus_lexicon
+from wardline.robust.text.normalise import Normalise
 from wardline.robust.text.pipelines import Defences
 
 EDITS = 5  # of sentences with 104 characters on average
@@ -63,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split, the training and the attacks")
     parser.add_argument("--train-rows", type=int, default=None, help="train on so many texts alone")
     parser.add_argument("--texts", type=int, default=500, help="sentences that are attacked")
+    parser.add_argument("--quick", action="store_true", help="only the plain model and the one behind normalisation")
     options = parser.parse_args()
     seeds = Seeds(options.seed)
     root = Path(os.environ["WARDLINE_DATA"])
@@ -76,7 +80,11 @@ def main() -> None:
         classes=("negative", "positive"),
         adversary=WorstOfSome(lexicon=lexicon),
     )
-    pipelines = defences.pipelines(texts[train], labels[train], calibration=texts[calibration], seeds=seeds)
+    if options.quick:
+        plain = TextPredictor(defences.train(texts[train], labels[train], seeds=seeds))
+        pipelines: dict[str, Predictor] = {"none": plain, "normalise": Defended(plain, [Normalise()])}
+    else:
+        pipelines = defences.pipelines(texts[train], labels[train], calibration=texts[calibration], seeds=seeds)
     print(f"{len(train)} texts to learn from, {len(held)} sentences held out and attacked")
     attacks = {
         "look-alikes": Characters(edits=EDITS, kinds=("homoglyph", "invisible")),
@@ -85,7 +93,7 @@ def main() -> None:
     }
     data = Labelled(x=texts[held], y=labels[held])
     for rung in climb(pipelines, attacks, data, budget=Budget(), seed=options.seed):
-        print(rung)
+        print(rung, flush=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,30 @@ CATALOGUE: tuple[AttackEntry, ...] = (
         factory="wardline.attacks.evasion.tabular:Tabular",
     ),
     # text
+    AttackEntry(
+        id="text.characters",
+        family="text",
+        needs=Access.SCORES,
+        summary="edits characters of the words that matter most",
+        paper="Gao, Lanchantin, Soffa and Qi 2018, section 4 (DeepWordBug), each edit judged by the model",
+        factory="wardline.attacks.text.characters:Characters",
+    ),
+    AttackEntry(
+        id="text.words",
+        family="text",
+        needs=Access.SCORES,
+        summary="replaces the words that matter most by near ones",
+        paper="Jin, Jin, Zhou and Szolovits 2020, section 3 (TextFooler), without tagger and sentence encoder",
+        factory="wardline.attacks.text.words:Words",
+    ),
+    AttackEntry(
+        id="text.guesses",
+        family="text",
+        needs=Access.LABELS,
+        summary="edits characters at random until the label changes",
+        paper="Gao, Lanchantin, Soffa and Qi 2018, section 5 (random edits), repeated",
+        factory="wardline.attacks.text.guesses:Guesses",
+    ),
     # backdoors
     AttackEntry(
         id="backdoor.trigger",

@@ -93,9 +93,9 @@ class TextFeatures:
         distinct: dict[str, int] = {}
         ids = np.fromiter((distinct.setdefault(token, len(distinct)) for token in flat), np.int64, len(flat))
         words, parts = self._hash(list(distinct))
-        pieces, sizes = [parts.indices[_spans(parts.starts[ids], parts_of(parts)[ids])]], [parts_of(parts)[ids]]
+        sizes = feature_counts(parts)[ids]
         owner = np.repeat(np.arange(len(tokens)), counts)
-        text_of = [np.repeat(owner, sizes[0])]
+        pieces, text_of = [parts.indices[_spans(parts.starts[ids], sizes)]], [np.repeat(owner, sizes)]
         if self.pairs:
             inside = np.flatnonzero(owner[1:] == owner[:-1])
             first, second = words[ids[inside]], words[ids[inside + 1]]
@@ -139,7 +139,7 @@ class TextFeatures:
         return folded
 
 
-def parts_of(bags: Bags) -> npt.NDArray[np.int64]:
+def feature_counts(bags: Bags) -> npt.NDArray[np.int64]:
     """How many features each text has: [rows]."""
     counts: npt.NDArray[np.int64] = np.diff(bags.starts, append=len(bags.indices))
     return counts

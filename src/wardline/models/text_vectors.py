@@ -97,9 +97,9 @@ def train_vectors(
     Raises:
         ValueError: for a number out of range, or if fewer than three words occur often enough.
 
-    References: Levy and Goldberg 2014 (NIPS), section 3 (the link to skip-gram); Levy and Goldberg 2014 (CoNLL), section 2
-        (positional contexts); Levy, Goldberg and Dagan 2015, section 3 (contexts smoothed by a power of 0.75, singular
-        values to the power of 0.5).
+    References: Levy and Goldberg 2014 (NIPS), section 3 (the link to skip-gram); Levy and Goldberg 2014 (CoNLL),
+        section 2 (positional contexts); Levy, Goldberg and Dagan 2015, section 3 (contexts smoothed by a power of 0.75,
+        singular values to the power of 0.5).
     """
     for name, value in (("dimensions", dimensions), ("window", window), ("least_count", least_count)):
         at_least(name, value, 1)
@@ -138,4 +138,4 @@ def _together(split: list[list[str]], index: dict[str, int], window: int) -> spa
         ones = np.ones(int(known.sum()))
         block = sparse.csr_matrix((ones, (first[known], second[known])), shape=(size, size))
         blocks += [block, block.T]
-    return sparse.hstack(blocks).tocsr()
+    return sparse.csr_matrix(sparse.hstack(blocks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from wardline.core import Seeds
 from wardline.models.text import TextArchitecture, TextModel, TextPredictor
 from wardline.models.text_features import TextFeatures

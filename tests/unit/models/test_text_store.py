@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from wardline.core import DataError, IntegrityError, canonical_json
 from wardline.models.text import TextArchitecture, TextModel
 from wardline.models.text_features import TextFeatures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from wardline.core import Seeds
 from wardline.models.text_vectors import WordVectors, train_vectors
 
@@ -16,7 +17,9 @@ def sentences(rows: int = 600) -> list[str]:
 
 def test_words_that_stand_in_the_same_places_are_the_nearest():
     vectors = train_vectors(sentences(), seeds=Seeds(0), dimensions=8)
-    near = dict(zip(("cat", "eats", "barn"), vectors.neighbours(("cat", "eats", "barn"), most=2, cosine=-1), strict=True))
+    near = dict(
+        zip(("cat", "eats", "barn"), vectors.neighbours(("cat", "eats", "barn"), most=2, cosine=-1), strict=True)
+    )
     assert set(near["cat"]) == {"dog", "horse"}
     assert set(near["eats"]) == {"sleeps", "runs"}
     assert near["barn"][0] == "field"

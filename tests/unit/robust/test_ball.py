@@ -20,7 +20,9 @@ changes = st.lists(st.lists(st.floats(-5, 5, width=32), min_size=WIDTH, max_size
 
 
 @given(changes, norms, radii)
-def test_a_projection_lies_inside_and_moves_nothing_that_was_inside(change: torch.Tensor, norm: Norm, radius: float) -> None:
+def test_a_projection_lies_inside_and_moves_nothing_that_was_inside(
+    change: torch.Tensor, norm: Norm, radius: float
+) -> None:
     ball = Ball(norm=norm, radius=radius)
     moved = ball.project(change)
     assert (ball.size(moved) <= radius * (1 + 1e-9) + 1e-9).all()

@@ -219,6 +219,26 @@ def test_stopping_early_never_changes_a_certificate(net: nn.Sequential) -> None:
     assert all((one.label is None) == (one.votes < needed) for one in found)
 
 
+def test_a_radius_that_is_enough_is_certified_with_few_draws(net: nn.Sequential) -> None:
+    x = digits()[0][1300:1360]
+    smoothed = SmoothedClassifier(net, classes=10, sigma=SIGMA)
+    whole = smoothed.certify(x, draws=10_000)
+    short = smoothed.certify(x, draws=10_000, enough=0.25)
+    assert sum(one.radius >= 0.25 for one in whole) - 2 <= sum(one.radius >= 0.25 for one in short)
+    assert np.mean([one.draws for one in short]) < 4000
+    assert all(one.alpha == 0.001 for one in short)
+    assert all(one.radius < 3.3 * SIGMA for one in short)
+
+
+def test_looking_often_does_not_make_certificates_wrong_more_often() -> None:
+    # True radius 0.5, wanted 0.5001: every certificate that reaches it is wrong. At alpha 0.05 at most 15 of 300 are
+    # expected; 45 or more have probability 3e-10. Without dividing alpha by the five looks about 40 % more would be.
+    smoothed = SmoothedClassifier(Line(), classes=2, sigma=1.0)
+    found = smoothed.certify(np.full((300, 2), 0.5, np.float32), draws=10_000, alpha=0.05, enough=0.5001)
+    assert sum(one.radius > 0.5 for one in found) < 45
+    assert binom.sf(44, 300, 0.05) < 1e-6
+
+
 def test_copies_without_an_answer_vote_for_nobody() -> None:
     class Broken(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,10 @@ from wardline.core import Verdict
 
 _AT_ONCE = 1 << 15  # probes that are asked about together
 _SHORTLIST = 32  # changes for each row that gradients let through
-_DONORS = 6
-_ORDERS = 4
+_DONORS = 40  # rows of other classes that lend their columns
+_DRAWN = 1000  # rows that are changed at random
+_CHAINS = 6  # of those that left their class, how many are taken back
+_ORDERS = 4  # in how many orders
 
 
 class TableSearch:
@@ -69,7 +71,7 @@ class TableSearch:
             owners, rows = asked[best], probes[best]
 
     def take_back(self) -> None:
-        """Try all single changes, then start from rows of other classes and take back what is not needed."""
+        """Try all single changes, then start from rows that left their class and take back what is not needed."""
         everyone = np.arange(len(self.batch.x))
         states, chosen = self._admitted(everyone, self.batch.x)
         owners = everyone[states]
@@ -79,8 +81,8 @@ class TableSearch:
         self._keep(owners[left], probes[left])
         if self.changes == 1:
             return
-        owners, rows = self._borrowed()
-        rng = self.batch.seeds.numpy("tabular.orders")
+        rng = self.batch.seeds.numpy("tabular")
+        owners, rows = self._starts(rng)
         owners, rows = np.repeat(owners, _ORDERS), np.repeat(rows, _ORDERS, axis=0)
         # Each chain takes back columns in an order of its own, one question each.
         order = np.argsort(rng.random((len(rows), len(self.columns.all))), axis=1)
@@ -186,25 +188,37 @@ class TableSearch:
         self.flat += int((~found.any(axis=1)).sum()) if len(rows) == len(self.batch.x) else 0
         return found
 
-    def _borrowed(self) -> tuple[Rows, Floats]:
-        """Rows with all that can be changed taken from a row of another class, where that changes the class."""
+    def _starts(self, rng: np.random.Generator) -> tuple[Rows, Floats]:
+        """Admissible rows of another class for the examples without a find: of each, those with the fewest changes.
+
+        Rows of other classes lend all that can be changed; and as many columns as may be changed are set at random.
+        """
         batch, mutable = self.batch, self.columns.spec.mutable
-        owners: list[int] = []
-        rows: list[Floats] = []
-        for row, x in enumerate(batch.x):
+        owners, rows = [np.zeros(0, dtype=np.int64)], [batch.x[:0]]
+        for row in np.flatnonzero(~np.isfinite(self.rank[:, 0])):
+            x = batch.x[row]
             others = np.flatnonzero(batch.y != batch.y[row])
-            if not len(others) or np.isfinite(self.rank[row, 0]):
-                continue
             lent = batch.x[others] if mutable is None else np.where(mutable, batch.x[others], x)
             few = self.columns.changed(lent, np.broadcast_to(x, lent.shape)).sum(axis=1)
-            rows += list(lent[np.argsort(few, kind="stable")[:_DONORS]])
-            owners += [row] * (len(rows) - len(owners))
-        if not rows:
-            return np.zeros(0, dtype=np.int64), batch.x[:0]
-        probes, kept = self._afford(np.array(owners), np.stack(rows))
-        who = np.array(owners)[kept]
+            rows.append(lent[np.argsort(few, kind="stable")[:_DONORS]])
+            rows.append(self._drawn(x, rng))
+            owners.append(np.full(len(rows[-1]) + len(rows[-2]), row))
+        probes, kept = self._afford(np.concatenate(owners), np.concatenate(rows))
+        who = np.concatenate(owners)[kept]
         left = self._leave(who, probes)
-        return who[left], probes[left]
+        who, probes = who[left], probes[left]
+        few = self.columns.changed(probes, batch.x[who]).sum(axis=1)
+        best = _first_of_each(who, few, _CHAINS)
+        return who[best], probes[best]
+
+    def _drawn(self, x: Floats, rng: np.random.Generator) -> Floats:
+        """The row with as many different columns as may be changed set at random, many times over."""
+        mutable, first, counts = np.unique(self.moves.column, return_index=True, return_counts=True)
+        drawn = np.repeat(x[None], _DRAWN if len(mutable) else 0, axis=0)
+        order = np.argsort(rng.random((len(drawn), len(mutable))), axis=1)
+        for place in order[:, : self.changes].T:
+            drawn = self.moves.apply(drawn, first[place] + rng.integers(counts[place]))
+        return drawn
 
     def _keep(self, owners: Rows, rows: Floats) -> None:
         """Write finds into the batch where they are allowed and the best of their example so far."""

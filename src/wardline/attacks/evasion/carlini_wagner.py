@@ -24,7 +24,7 @@ from wardline.robust.ball import Ball
 
 _HALF = Ball(norm="l2", radius=0.5)
 _FIRST_WEIGHT, _LARGEST_WEIGHT = 1e-3, 1e10
-_INSIDE = 0.999999  # tanh reaches the bounds at infinity alone
+_INSIDE = 0.999  # tanh reaches the bounds at infinity alone
 _DECAY, _DECAY_SQUARE, _TINY = 0.9, 0.999, 1e-8  # Adam's own constants
 _NO_PROGRESS = 0.9999
 _LOOKS = 10  # how often in a search is asked whether it still gets anywhere
@@ -42,7 +42,8 @@ class CarliniWagner:
         ball: within what a find counts as a success, of norm ``l2``.
         steps: of Adam for each weight, at least 1.
         weights: how many weights are tried, at least 1.
-        rate: of Adam, above 0.
+        rate: of Adam at the start, above 0; it falls to 0 along a line, because with a constant one distances below
+            its order of magnitude are not resolved.
         confidence: by how much another class is to lead, in logits, at least 0. More of it costs distance and buys
             nothing here; it makes examples that mislead other models too.
 
@@ -105,7 +106,11 @@ class CarliniWagner:
         return checks
 
     def _minimise(self, net: nn.Module, nearest: Nearest, weight: Tensor) -> Tensor:
-        """One run of Adam for each row; whether it misled the model at any step."""
+        """One run of Adam for each row; whether it misled the model towards its end.
+
+        At its start it does not count: Adam's first steps have the same length whatever the weight is, and would
+        mislead near the boundary with no weight at all.
+        """
         misled = torch.zeros(len(weight), dtype=torch.bool)
         rows = torch.arange(len(weight))
         box = nearest.box
@@ -119,10 +124,10 @@ class CarliniWagner:
             cost = (x - box.x).flatten(1).square().sum(dim=1) + weight[rows] * (lead + self.confidence).clamp_min(0.0)
             slope = torch.autograd.grad(cost.sum(), at)[0]
             wrong = logits.isfinite().all(dim=1) & (lead.detach() < -self.confidence)
+            misled[rows] |= wrong
             if wrong.any():
-                misled[rows[wrong]] = True
                 nearest.offer(rows[wrong], x.detach()[wrong])
-            adam.step(torch.nan_to_num(slope, nan=0.0), self.rate)
+            adam.step(torch.nan_to_num(slope, nan=0.0), self.rate * (1 - step / self.steps))
             if (step + 1) % max(self.steps // _LOOKS, 1) == 0:
                 going = cost.detach() <= _NO_PROGRESS * before[rows]
                 before[rows] = cost.detach()
@@ -130,6 +135,8 @@ class CarliniWagner:
                 adam.take(going)
                 if not len(rows):
                     break
+                if step + 1 < self.steps:
+                    misled[rows] = False
         return misled
 
 

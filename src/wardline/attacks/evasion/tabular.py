@@ -32,7 +32,8 @@ class Tabular:
 
     It uses whatever the adversary sees. With gradients, they choose the changes worth asking about; with scores, all
     changes are asked about; either way the best few rows go on to the next change (beam search). With labels alone,
-    rows of other classes lend their columns, which are then taken back one by one while the class stays changed.
+    all single changes are tried; then rows of other classes lend their columns, and columns are set at random, and what
+    is not needed is taken back one column after the other while the class stays changed.
 
     For a linear model of two classes the search with scores or gradients is exact up to the grid of values, whose ends
     are the ends of each range: the optimum takes the columns with the largest gains, each at an end.

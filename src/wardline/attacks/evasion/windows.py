@@ -126,8 +126,8 @@ class _Bumps(_Windows):
         into, out_of = self._place(rows, size), self._place(rows, size)
         change = self._image(best - box.x)
         emptied = self._mask(out_of)
-        # What may be spent on the window: what both hold now, and its part of what the ball has left. In l1 every channel
-        # may have all of that: the projection decides which of them keep how much.
+        # What may be spent on the window: what both hold now, and its part of what the ball has left. In l1 every
+        # channel may have all of that: the projection decides which of them keep how much.
         held = self._power(torch.where(self._mask(into) | emptied, change, 0.0), (2, 3))
         radius = box.ball.radius
         budget = (radius**self._p - self._power(change, (1, 2, 3))).clamp_min(0.0) / channels + held
@@ -175,9 +175,11 @@ class _Bumps(_Windows):
     def _pattern(self, height: int, width: int) -> Tensor:
         """A rise on the left and a fall on the right, of length 1: [height, width] (section 3.4, equation 2)."""
         left = width // 2
-        parts = [self._rise(height, part) * sign for part, sign in ((left, 1.0), (width - left, -1.0)) if part]
+        halves = [(self._rise(height, part), sign) for part, sign in ((left, 1.0), (width - left, -1.0)) if part]
+        parts = [sign * rise / torch.linalg.vector_norm(rise, ord=self._p) for rise, sign in halves]
         whole = torch.cat(parts, dim=1)
-        return whole / torch.linalg.vector_norm(whole, ord=self._p)
+        pattern: Tensor = whole / torch.linalg.vector_norm(whole, ord=self._p)
+        return pattern
 
     def _rise(self, height: int, width: int) -> Tensor:
         """Rings around the middle: at distance k the sum of 1 / (m + 1)^2 over m >= k, and steeper in l1."""
@@ -186,5 +188,5 @@ class _Bumps(_Windows):
         heights = falling.flip(0).cumsum(0).flip(0)
         rows = (torch.arange(height) - height // 2).abs()
         columns = (torch.arange(width) - width // 2).abs()
-        rise = heights[torch.maximum(rows[:, None], columns[None, :])]
-        return rise / torch.linalg.vector_norm(rise, ord=self._p)
+        rings_at: Tensor = heights[torch.maximum(rows[:, None], columns[None, :])]
+        return rings_at

@@ -8,14 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from wardline.attacks.extraction.linear_solvers import Numbers, from_boundaries, from_logits, from_probabilities
 from wardline.attacks.extraction.substitute import Flat
 from wardline.attacks.extraction.theft import ExtractionData, Theft, run_theft
-from wardline.attacks.protocol.result import AttackResult, Budget, Threat
+from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
-from wardline.core import UsageError
+from wardline.core import UsageError, Verdict
 from wardline.core.checks import at_least
 from wardline.models import Logistic, TrainedModel, columns
 from wardline.models.predictor import Inputs
@@ -23,6 +24,7 @@ from wardline.models.torch_predictor import TorchPredictor
 
 _SPARE = 16  # questions that test the first solution
 _TOLERANCE = 1e-3  # of logits: beyond it, answers were rounded or the model is not linear
+_ROUNDING = 0.08  # of probabilities: rounding to one decimal moves them by 0.05, and the fit by a little more
 _SATURATED = -60.0  # logarithms of probabilities below this are those of a zero
 _GENEROUS = 20  # times as many questions as unknowns, where answers were rounded
 _FOR_EACH_POINT = 60  # questions: 24 bisections, ends that turn out to be of one class, points that repeat others
@@ -46,7 +48,7 @@ class Equations:
     matter; the smallest that fit are taken. From labels alone, groups and steps are kept as in some input of the pool
     and only continuous features are moved.
 
-    A copy of a model that is not linear will not fit its own answers; the check ``copy-fits`` says so.
+    No copy of a model that is not linear fits its answers; the checks ``linear`` and ``copy-fits`` say so.
 
     Attributes:
         queries: the most questions; None takes 20 for each unknown of a class from scores, and from labels 60 for each
@@ -107,7 +109,9 @@ class Equations:
         # Rounded. Answers that say 0 and 1 tell little, so the questions gather where the model is least sure.
         while True:
             asked, answers = theft.transcript()
-            theft.hand_in(design.predictor(from_probabilities(design.of(asked), answers), theft))
+            weights = from_probabilities(design.of(asked), answers)
+            theft.hand_in(design.predictor(weights, theft))
+            theft.doubts[:] = [_linearity(weights, design.of(asked), answers)]
             left = total - theft.queries
             if left <= 0:
                 return
@@ -181,6 +185,16 @@ def _error(weights: Numbers, design: Numbers, scores: Floats) -> float:
     return float(np.abs(design @ weights - centred).max())
 
 
+def _linearity(weights: Numbers, design: Numbers, answers: Floats) -> Check:
+    """Whether a linear model gives these answers but for rounding; if not, a poor copy is no merit of the model's."""
+    off = float(np.quantile(np.abs(softmax(design @ weights, axis=1) - answers), 0.95))
+    return Check(
+        name="linear",
+        outcome=Verdict.PASS if off <= _ROUNDING else Verdict.INCONCLUSIVE,
+        detail=f"95 % of the answers are within {off:.2g} of those of the linear model that fits them best",
+    )
+
+
 def _bisect(theft: Theft, count: int, free: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[Floats, Labels]:
     """Points on boundaries, and the two classes on their sides: [points, *shape], [points, 2].
 
@@ -217,7 +231,7 @@ class _Design:
         self._width = np.ravel(spec.high).astype(np.float64) - self._low
 
     def of(self, x: Inputs) -> Numbers:
-        scaled = 2 * (x.reshape(len(x), -1).astype(np.float64) - self._low) / self._width - 1
+        scaled = 2 * (x.reshape(len(x), len(self._low)).astype(np.float64) - self._low) / self._width - 1
         return np.hstack([scaled, np.ones((len(x), 1))])
 
     def predictor(self, weights: Numbers, theft: Theft) -> TorchPredictor:

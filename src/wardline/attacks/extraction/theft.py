@@ -81,18 +81,18 @@ class Theft:
 
     Attributes:
         asked, answers: all questions [rows, ...] and answers [rows, classes] so far, in pieces.
+        doubts: what the attack itself has to say about its copy.
         curve: for each copy that was handed in, the questions until then and its agreement.
         copy: the last one; None before.
     """
 
     def __init__(self, target: Target, data: ExtractionData, *, seeds: Seeds, expected: npt.NDArray[np.int64]) -> None:
-        if not isinstance(target.spec, InputSpec):
-            raise UsageError("a text model cannot be copied by these attacks", hint="they ask about numbers")
-        self.spec: InputSpec = target.spec
+        self.spec = _numeric(target)
         self.access, self.classes, self.pool, self.seeds = target.access, target.classes, data.pool, seeds
         self.asked: list[Inputs] = []
         self.answers: list[Floats] = []
         self.curve: list[dict[str, float]] = []
+        self.doubts: list[Check] = []
         self.copy: Predictor | None = None
         self._target, self._held_out, self._expected = target, data.held_out, expected
         self._before = target.ledger.queries
@@ -194,7 +194,7 @@ class Theft:
                     detail=f"the copy reproduces {fits:.3f} of the answers it was made from",
                 )
             )
-        return tuple(checks)
+        return (*checks, *self.doubts)
 
 
 def run_theft(
@@ -219,8 +219,8 @@ def run_theft(
         BudgetSpent: if the budget does not even suffice for the comparison.
     """
     target.require(thief.needs)
-    target.spec.check(data.pool)
-    target.spec.check(data.held_out)
+    for x in (data.pool, data.held_out):
+        _numeric(target).check(x)
     before, began, cut = (target.ledger.queries, target.ledger.gradients), time.process_time(), False
     with target.ledger.within(queries=budget.queries, seconds=budget.seconds):
         expected = target.labels(data.held_out)
@@ -251,6 +251,12 @@ def run_theft(
         cpu_seconds=time.process_time() - began,
         examples={"copy": theft.copy},
     )
+
+
+def _numeric(target: Target) -> InputSpec:
+    if not isinstance(target.spec, InputSpec):
+        raise UsageError("a text model cannot be copied by these attacks", hint="they ask about numbers")
+    return target.spec
 
 
 def _answer_checks(expected: npt.NDArray[np.int64], again: npt.NDArray[np.int64]) -> tuple[Check, ...]:

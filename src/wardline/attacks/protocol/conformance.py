@@ -91,7 +91,8 @@ def attack_conformance(subject: Subject) -> AttackConformance:
     """
     first = _Trial(subject)
     checks = [_description(subject, first), *first.checks()]
-    checks.append(_repetition(subject, first))
+    if checks[-1].outcome is Verdict.PASS:  # what is no JSON cannot be compared
+        checks.append(_repetition(subject, first))
     checks += _successes(subject, first)
     checks.append(_caps(subject, first))
     checks += _access(subject)

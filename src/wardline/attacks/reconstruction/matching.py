@@ -19,7 +19,7 @@ from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.attacks.reconstruction.leakage import About, Found, attack_gradients
 from wardline.attacks.reconstruction.pictures import total_variation
-from wardline.attacks.reconstruction.sharing import Defence, GradientData, Gradients
+from wardline.attacks.reconstruction.sharing import GradientData, Gradients
 from wardline.core import Seeds
 from wardline.core.checks import at_least, positive
 from wardline.models import torch_generator
@@ -40,8 +40,9 @@ _DECAYS = (3 / 8, 5 / 8, 7 / 8)  # where the step shrinks to a tenth (Geiping et
 class GradientMatching:
     """Rows whose gradient matches the shared one, found by gradient descent on the rows.
 
-    The attack is adapted to every defence: its own gradients are clipped as the sharer clips, entries that were not
-    shared are not compared, and the more of the shared gradient is noise, the more it relies on smoothness.
+    The attack is adapted to every defence: its own gradients are clipped as the sharer clips, and entries that were not
+    shared are not compared. Where there is noise, ``dlg`` and ``idlg`` look for the most probable rows, with the
+    spread of public rows (or of the whole range) as the prior; ``cosine`` relies more on smoothness.
 
     Attributes:
         objective: ``dlg`` compares squared distances and searches for the classes too; ``idlg`` reads the class off the
@@ -54,7 +55,7 @@ class GradientMatching:
         success_db: from which PSNR on a row counts as reconstructed.
     """
 
-    objective: Objective = "cosine"
+    objective: Objective = "idlg"
     steps: int = 400
     starts: int = 1
     learning_rate: float = 0.1
@@ -105,7 +106,7 @@ class GradientMatching:
         inferred = np.array([infer_class(one, target.classes) for one in data.gradients])
         classes = np.repeat(np.where(rows == 1, inferred[:, None], data.y), self.starts, axis=0)
         shared = torch.stack([_flat(one) for one in data.gradients]).repeat_interleave(self.starts, dim=0)
-        search = _Descent(self, module, data.defence, shared, spec, rows=rows)
+        search = _Descent(self, module, data, shared, spec)
         complete = True
         try:
             search.run(torch.from_numpy(classes), target, torch_generator(seeds, "matching.start"))
@@ -146,15 +147,9 @@ class _Descent:
     """Searches side by side: their costs add up and none depends on another's rows."""
 
     def __init__(
-        self,
-        attack: GradientMatching,
-        module: nn.Module,
-        defence: Defence,
-        shared: Tensor,
-        spec: InputSpec,
-        *,
-        rows: int,
+        self, attack: GradientMatching, module: nn.Module, data: GradientData, shared: Tensor, spec: InputSpec
     ) -> None:
+        defence = data.defence
         self.attack, self.defence, self.shared = attack, defence, shared
         self.low, self.high = (torch.from_numpy(np.array(end, dtype=np.float32)) for end in (spec.low, spec.high))
         self.shape = spec.shape
@@ -163,9 +158,11 @@ class _Descent:
         energy = shared.square().sum(dim=1)
         noise = (defence.noise**2 * self.mask.sum(dim=1) / (energy + _GUARD)).clamp(max=1.0)
         self.smooth = attack.smooth * (1.0 + 20.0 * noise)
+        self.doubt = defence.noise**2 / (energy + _GUARD)
+        self.mean, self.variance = _prior(data, spec)
         self.gradient_of = _flat_gradient(module)
         middle = ((self.low + self.high) / 2).numpy()
-        self.found: Inputs = np.broadcast_to(middle, (len(shared), rows, *spec.shape))
+        self.found: Inputs = np.broadcast_to(middle, (len(shared), data.y.shape[1], *spec.shape))
         self.costs: npt.NDArray[np.float64] = np.full(len(shared), np.inf)
 
     def run(self, classes: Tensor, target: Target, generator: torch.Generator) -> None:
@@ -206,6 +203,9 @@ class _Descent:
             case "dlg" | "idlg":
                 # In units of the shared gradient, so that one learning rate fits all networks.
                 costs = (own - shared).square().sum(dim=1) / (shared.square().sum(dim=1) + _GUARD)
+                # Twice the negative log-posterior under Gaussian noise and a Gaussian prior, in the same units.
+                unlikely = ((place - self.mean).square() / self.variance).flatten(1).sum(dim=1)
+                costs = costs + self.doubt * unlikely
             case "cosine":
                 costs = 1.0 - functional.cosine_similarity(own, shared, dim=1)
             case _:
@@ -214,6 +214,16 @@ class _Descent:
             rough = total_variation(place.flatten(0, 1)).reshape(place.shape[:2]).mean(dim=1)
             costs = costs + self.smooth * rough
         return costs
+
+
+def _prior(data: GradientData, spec: InputSpec) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every feature, in units of its range."""
+    if data.prior is None:
+        return torch.full(spec.shape, 0.5), torch.full(spec.shape, 1.0 / 12.0)
+    low, high = np.asarray(spec.low), np.asarray(spec.high)
+    places = (data.prior - low) / (high - low)
+    mean, variance = places.mean(axis=0), places.var(axis=0)
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(variance.astype(np.float32)).clamp(min=1e-3)
 
 
 def _flat(gradients: Gradients) -> Tensor:

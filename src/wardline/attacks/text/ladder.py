@@ -76,14 +76,13 @@ def climb(
         spec: of the texts.
 
     Raises:
-        ValueError: if there is no pipeline, or a budget ends before every text was tried: half a row would be read as a
-            whole one.
+        ValueError: if there is no pipeline or no attack, or a budget ends before every text was tried: half a row
+            would be read as a whole one.
     """
-    if not pipelines:
-        raise ValueError("there is no pipeline")
+    if not pipelines or not attacks:
+        raise ValueError("there must be a pipeline and an attack")
     rungs: list[Rung] = []
-    survivors = {name: np.ones(len(data), dtype=np.bool_) for name in pipelines}
-    spared = {name: np.ones(len(data), dtype=np.bool_) for name in pipelines}
+    outcomes: dict[str, list[_Outcome]] = {name: [] for name in pipelines}
     for attack_name, attack in attacks.items():
         blind = None
         for name, predictor in pipelines.items():
@@ -96,19 +95,16 @@ def climb(
             told = labels_of(predictor.answer(blind), predictor.gives)
             spoilt = (told >= 0) & (told != data.y)
             outcome = _Outcome(right=right, told=right & ~spoilt, held=right & ~found, queries=result.queries)
-            survivors[name] &= outcome.held
-            spared[name] &= outcome.told
+            outcomes[name].append(outcome)
             rungs.append(outcome.rung(name, attack_name))
-            if attack_name == next(reversed(attacks)) and len(attacks) > 1:
-                total = sum(rung.queries for rung in rungs if rung.pipeline == name)
-                worst = _Outcome(right=right, told=spared[name], held=survivors[name], queries=total)
-                rungs.append(worst.rung(name, ALL))
+    if len(attacks) > 1:
+        rungs += [_worst(found).rung(name, ALL) for name, found in outcomes.items()]
     return tuple(rungs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Outcome:
-    """What became of each text on one pipeline."""
+    """What became of each text on one pipeline: right unprovoked, still right after a transfer, after an attack."""
 
     right: npt.NDArray[np.bool_]
     told: npt.NDArray[np.bool_]
@@ -127,3 +123,13 @@ class _Outcome:
             adapted_interval=clopper_pearson(held, n),
             queries=self.queries,
         )
+
+
+def _worst(outcomes: list[_Outcome]) -> _Outcome:
+    """What became of each text under several attacks: it must withstand them all."""
+    return _Outcome(
+        right=outcomes[0].right,
+        told=np.logical_and.reduce([outcome.told for outcome in outcomes]),
+        held=np.logical_and.reduce([outcome.held for outcome in outcomes]),
+        queries=sum(outcome.queries for outcome in outcomes),
+    )

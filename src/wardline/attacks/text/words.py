@@ -32,8 +32,8 @@ class Words:
     et al. use a sentence encoder, which is stricter.
 
     Attributes:
-        lexicon: substitutes. None makes one from the texts under attack, which is weak where they are few: the adversary
-            is better off with the texts of the task, see `wardline.robust.text.lexicon.corpus_lexicon`.
+        lexicon: substitutes. None makes one from the texts under attack, which is weak where they are few: the
+            adversary is better off with the texts of the task, see `wardline.robust.text.lexicon.corpus_lexicon`.
         share: of a text's words that are changed at most, in [0, 1]; rounded down, but one word in any text that is not
             empty, unless it is 0.
         nearness: of the changed text to the original at least, in [-1, 1].
@@ -93,7 +93,9 @@ class Words:
         """
         lexicon = self._lexicon()
         near = lexicon.nearness(list(changed), list(original)) >= self.nearness - 1e-6  # 32-bit sums in another order
-        return near & np.array([self._few(new, old, lexicon) for new, old in zip(changed, original, strict=True)])
+        pairs = zip(changed, original, strict=True)
+        few = np.array([self._few(new, old, lexicon) for new, old in pairs], dtype=np.bool_)
+        return np.logical_and(near, few)
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search greedily, or with a beam."""

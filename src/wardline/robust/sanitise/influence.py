@@ -49,8 +49,8 @@ def influence_on(
 
     Given inputs that the model takes for a class without cause (what a monitor has caught), the rows that made it so
     come first: those whose gradient in the last layer points where the suspects' gradients point. Gradients are scaled
-    to length 1, because poison is learned early and has a small gradient from then on. The layer is taken as a function of
-    centred and scaled inputs, on which influence depends: on MNIST with 5 % patched rows that raised the share of
+    to length 1, because poison is learned early and has a small gradient from then on. The layer is taken as a function
+    of centred and scaled inputs, on which influence depends: on MNIST with 5 % patched rows that raised the share of
     poisoned rows among as many first ones from 0.49 to 0.75.
 
     **What it does not find**: anything, without suspects. And rows that merely support the poison (covers) rank low.

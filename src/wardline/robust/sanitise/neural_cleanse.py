@@ -54,7 +54,7 @@ class TriggerSearch:
     low: float = 0.0
     high: float = 1.0
     index: float = 2.0
-    shrinkage: float = 0.5
+    shrinkage: float = 0.4
 
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 1)

@@ -182,6 +182,7 @@ def train_partitions(
     at_least("classes", classes, 2)
     if len(x) != len(y) or (len(y) and not 0 <= y.min() <= y.max() < classes):
         raise ValueError(f"there must be as many labels as inputs, from 0 to {classes - 1}")
+    x = _normal(x)
     digests = _digests(x)
     where = partition_of(x, parts)
     models: list[Predictor] = []
@@ -217,6 +218,9 @@ class _Constant:
 def _digests(x: Inputs) -> list[bytes]:
     if x.dtype == object:
         return [hashlib.sha256(b"text\0" + str(row).encode()).digest() for row in x]
-    # Adding 0 turns -0 into 0: equal rows must meet in one part.
-    rows = np.ascontiguousarray(x, dtype="<f4").reshape(len(x), -1) + np.float32(0)
-    return [hashlib.sha256(b"numbers\0" + row.tobytes()).digest() for row in rows]
+    return [hashlib.sha256(b"numbers\0" + row.astype("<f4").tobytes()).digest() for row in _normal(x)]
+
+
+def _normal(x: Inputs) -> Inputs:
+    """One form for equal rows, so that they hash and train alike: 32-bit, and 0 rather than -0. Texts stay."""
+    return x if x.dtype == object else np.asarray(x, dtype=np.float32) + np.float32(0)

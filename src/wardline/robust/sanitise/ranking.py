@@ -78,9 +78,9 @@ class Ranking:
     def p_values(self, trusted: Rows) -> npt.NDArray[np.float64]:
         """A conformal p-value of each row: how rare its score is among rows known to be clean.
 
-        Guarantee: for a clean row that is exchangeable with the trusted ones, the p-value is at most any level with at
-        most that probability. It holds if the scores were computed without treating trusted rows in any other way.
-        Trusted rows themselves get 1.
+        Guarantee: if the trusted rows were drawn at random from the clean ones, the p-value of another clean row is at
+        most t with probability at most t, for each t. It holds because the scores treat trusted and other clean rows
+        alike. An attacker who knew which rows are trusted voids it. Trusted rows themselves get 1.
 
         Args:
             trusted: indices of rows that somebody has checked, at least one.
@@ -134,8 +134,10 @@ def conformal_p_values(clean: npt.NDArray[np.float64], scores: npt.NDArray[np.fl
 def false_discovery_rows(p_values: npt.NDArray[np.float64], *, rate: float = 0.1) -> Rows:
     """The rows to call poisoned so that at most the share `rate` of them is clean, on average.
 
-    Guarantee: with conformal p-values from one trusted set, the false discovery rate is at most `rate`
-    (they depend on each other positively, which the procedure allows; Bates et al. 2023, theorem 2).
+    Guarantee: with conformal p-values of independent rows, from one trusted set and a score that was fixed beforehand, the
+    false discovery rate is at most `rate` (the p-values depend on each other positively, which the procedure allows;
+    Bates et al. 2023, theorem 2). A ranking of training rows scores rows by each other. Each of its p-values is valid
+    then, but the bound on the rate is not proven; in our tests it held.
 
     Args:
         p_values: one a row.

@@ -16,7 +16,9 @@ from wardline.core import need
 
 @functools.cache
 def plain_letters() -> Mapping[str, str]:
-    """The ASCII letter or digit that each look-alike stands for; letters go before digits, its own case before the other.
+    """The ASCII letter or digit that each look-alike stands for.
+
+    Where there are several, letters go before digits, and its own case before the other.
 
     Raises:
         MissingExtraError: without the extra `text`.
@@ -44,7 +46,7 @@ def look_alikes() -> Mapping[str, tuple[str, ...]]:
     scripts = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "LISU")
     found: dict[str, list[str]] = {}
     for character, letter in plain_letters().items():
-        if letter.isalpha() and unicodedata.category(character) in {"Ll", "Lu", "Lo"}:
-            if unicodedata.name(character, "").startswith(scripts):
-                found.setdefault(letter, []).append(character)
+        is_letter = letter.isalpha() and unicodedata.category(character) in {"Ll", "Lu", "Lo"}
+        if is_letter and unicodedata.name(character, "").startswith(scripts):
+            found.setdefault(letter, []).append(character)
     return MappingProxyType({letter: tuple(sorted(twins)) for letter, twins in sorted(found.items())})

@@ -1,6 +1,7 @@
 """The single edits that an adversary makes to a word: what attacks search among and what hardening trains against.
 
-Each costs one in the Damerau-Levenshtein distance (insert, delete, substitute, swap neighbours), counted in code points.
+Each costs one in the Damerau-Levenshtein distance (insert, delete, substitute, swap neighbours), counted in code
+points.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
-from rapidfuzz.distance import DamerauLevenshtein
 
+from wardline.core import need
 from wardline.models.text_vectors import WORD
 from wardline.robust.text.confusables import look_alikes
 
 Kind: TypeAlias = Literal["swap", "delete", "insert", "keyboard", "homoglyph", "digit", "space", "invisible"]
 """A way to change a word by one edit.
 
-``swap`` two neighbours; ``delete`` a character; ``insert`` a letter of the word once more; ``keyboard``: a letter beside
-it on an English keyboard; ``homoglyph``: a letter of another script that looks alike; ``digit``: a digit or sign that
-stands for it in leetspeak; ``space``: cut the word in two; ``invisible``: a character that is not drawn.
+``swap`` two neighbours; ``delete`` a character; ``insert`` a letter of the word once more; ``keyboard``: a letter
+beside it on an English keyboard; ``homoglyph``: a letter of another script that looks alike; ``digit``: a digit or sign
+that stands for it in leetspeak; ``space``: cut the word in two; ``invisible``: a character that is not drawn.
 """
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -113,13 +114,17 @@ def edit_distance(changed: str, original: str, *, most: int) -> int:
 
     This is the unrestricted distance, a metric: n single edits never lead further than n.
 
+    Raises:
+        MissingExtraError: without the extra `text`.
+
     References: Damerau 1964; Lowrance and Wagner 1975 (the unrestricted distance).
     """
-    return int(DamerauLevenshtein.distance(changed, original, score_cutoff=most))
+    library = need("rapidfuzz.distance.DamerauLevenshtein", extra="text")
+    return int(library.distance(changed, original, score_cutoff=most))
 
 
 def has_digit(word: str) -> bool:
-    """Whether a word holds a digit: a number, a price, a code, what an attacker wants the reader to use as it stands."""
+    """Whether a word holds a digit: a number or a code, which an attacker wants the reader to use as it stands."""
     return any(character.isdigit() for character in word)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -54,9 +55,7 @@ class Defended:
         """The texts as the predictor reads them."""
         texts = np.empty(len(x), dtype=object)
         for row, text in enumerate(x):
-            for layer in self.layers:
-                text = layer.apply(text)  # noqa: PLW2901 (a chain)
-            texts[row] = text
+            texts[row] = functools.reduce(lambda read, layer: layer.apply(read), self.layers, text)
         return texts
 
     def answer(self, x: Inputs) -> npt.NDArray[Any]:

@@ -58,8 +58,9 @@ def corpus_lexicon(
     """Substitutes from a task's own texts: near in company, and not opposed in what they say about the class.
 
     Word vectors put "good" beside "bad". A swap of the two changes the true class and proves nothing about a model, so
-    neighbours whose frequencies speak for different classes are left out, and so are words with digits; Jin et al. (2020) use counter-fitted
-    vectors to the same end. It is a crude filter: parts of speech and senses are not looked at.
+    neighbours whose frequencies speak for different classes are left out; Jin et al. (2020) use counter-fitted vectors
+    to the same end. It is a crude filter: parts of speech and senses are not looked at. Words with digits are left out
+    as well.
 
     Args:
         texts: the corpus.
@@ -127,7 +128,7 @@ def _synsets(path: Path) -> list[list[str]]:
                 continue
             fields = line.split(" ")
             words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-            # An adjective may carry its place in brackets, as in "galore(ip)"; of several words none can stand in for one.
+            # An adjective may carry its place in brackets, as in "galore(ip)". Several words stand in for none.
             synsets.append([word.partition("(")[0].lower() for word in words if "_" not in word])
     except (OSError, ValueError, IndexError) as error:
         raise DataError("not a data file of WordNet", where=str(path), hint="take the files of WordNet 3") from error
@@ -135,7 +136,7 @@ def _synsets(path: Path) -> list[list[str]]:
 
 
 def _log_odds(texts: Inputs, labels: npt.NDArray[np.int64], vectors: WordVectors) -> npt.NDArray[np.float64]:
-    """What each word says about the class: log of its smoothed share in each class over its share in all: [words, k]."""
+    """What each word says about each class: the log of its smoothed share there over its mean share: [words, k]."""
     classes = int(labels.max()) + 1
     counts = np.zeros((len(vectors.words), classes))
     for text, label in zip(texts, labels, strict=True):

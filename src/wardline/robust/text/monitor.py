@@ -64,7 +64,7 @@ class TextMonitor:
     def p_values(self, texts: Inputs) -> npt.NDArray[np.float64]:
         """How usual each text is among harmless ones: [rows], in (0, 1]."""
         above = len(self.calibration) - np.searchsorted(self.calibration, tampering(texts, self.known), side="left")
-        values: npt.NDArray[np.float64] = (1.0 + above) / (1.0 + len(self.calibration))
+        values: npt.NDArray[np.float64] = np.asarray((1.0 + above) / (1.0 + len(self.calibration)), dtype=np.float64)
         return values
 
     def alarms(self, texts: Inputs) -> npt.NDArray[np.bool_]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from wardline.core import Seeds
 from wardline.models.predictor import Inputs, Predictor
-from wardline.models.text import TextArchitecture, TextPredictor
-from wardline.models.text_training import TextConfig, train_text
+from wardline.models.text import TextArchitecture, TextModel, TextPredictor
+from wardline.models.text_training import Adversary, TextConfig, train_text
 from wardline.robust.text.hardening import WorstOfSome
 from wardline.robust.text.layers import Defended
 from wardline.robust.text.monitor import TextMonitor
@@ -50,20 +50,8 @@ class Defences:
             calibration: harmless texts of the same source that are not among `texts`, for the monitor.
             seeds: of the training.
         """
-        plain, hard = (
-            TextPredictor(
-                train_text(
-                    texts,
-                    labels,
-                    architecture=self.architecture,
-                    classes=self.classes,
-                    config=self.config,
-                    seeds=seeds.child("model"),
-                    adversary=adversary,
-                )
-            )
-            for adversary in (None, self.adversary)
-        )
+        plain = TextPredictor(self.train(texts, labels, seeds=seeds))
+        hard = TextPredictor(self.train(texts, labels, seeds=seeds, adversary=self.adversary))
         normalise, spelling = Normalise(), Spelling.of(texts, least_count=self.least_count)
         everything = Spelling.of(texts, least_count=1)  # a word seen once is a known word all the same
         monitor = TextMonitor.fit(calibration, known=everything.known, false_alarm_rate=self.false_alarm_rate)
@@ -77,3 +65,24 @@ class Defences:
             "monitor": Defended(plain, [], monitor=monitor),
             "all": Defended(hard, [normalise, spelling], monitor=monitor),
         }
+
+    def train(
+        self, texts: Inputs, labels: npt.NDArray[np.int64], *, seeds: Seeds, adversary: Adversary | None = None
+    ) -> TextModel:
+        """One model of the recipe, plain or hardened, from the same first weights.
+
+        Args:
+            texts: for training.
+            labels: their classes.
+            seeds: of the training.
+            adversary: what it is trained against; None trains the plain model.
+        """
+        return train_text(
+            texts,
+            labels,
+            architecture=self.architecture,
+            classes=self.classes,
+            config=self.config,
+            seeds=seeds.child("model"),
+            adversary=adversary,
+        )

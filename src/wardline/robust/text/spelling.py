@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
 
+from wardline.core import need
 from wardline.models.predictor import Inputs
 from wardline.models.text_vectors import WORD
 
@@ -25,12 +24,13 @@ class Spelling:
 
     Args:
         counts: how often each known word occurs, lower-cased.
-        edits: how far a replacement may be, 1 or 2. Words of fewer than six characters are given one edit at most, since
-            two turn nearly any short word into another.
+        edits: how far a replacement may be, 1 or 2. Words of fewer than six characters are given one edit at most,
+            since two turn nearly any short word into another.
         shortest: characters of the shortest word that is corrected, at least 2.
 
     Raises:
         ValueError: if no word is known, or for a number out of range.
+        MissingExtraError: without the extra `text`.
 
     Guarantee:
         A text of known words stays as it is, case aside. Nothing is promised about any other: the nearest known word
@@ -43,6 +43,8 @@ class Spelling:
             raise ValueError("at least one word must be known")
         if edits not in (1, 2) or shortest < 2:
             raise ValueError("edits must be 1 or 2, and shortest at least 2")
+        self._cdist = need("rapidfuzz.process", extra="text").cdist
+        self._scorer = need("rapidfuzz.distance.OSA", extra="text").distance
         self.known = frozenset(counts)
         self.edits, self.shortest = edits, shortest
         by_length: dict[int, list[str]] = {}
@@ -88,7 +90,7 @@ class Spelling:
             choices = self._ranked.get(size, ())
             if not choices:
                 continue
-            distances = process.cdist([word], choices, scorer=OSA.distance, score_cutoff=allowed, dtype=np.uint8)[0]
+            distances = self._cdist([word], choices, scorer=self._scorer, score_cutoff=allowed, dtype=np.uint8)[0]
             least = int(distances.min())
             if least > allowed:
                 continue

@@ -201,9 +201,9 @@ def default_robust_config(
     batch = max(1, min(128, (n_rows - held) // 8))
     match architecture:
         case Logistic() | Mlp() | Cnn():
-            steps = 3000
+            rate, steps = 1e-2, 3000
         case ResNet():
-            steps = 6000
+            rate, steps = 1e-2 if n_rows < 10_000 else 3e-3, 6000
         case _:
             assert_never(architecture)
     epochs = min(60, max(10, round(steps * batch / n_rows)))
@@ -216,7 +216,7 @@ def default_robust_config(
         method=method,
         ball=ball,
         search=search,
-        fit=Fit(batch=batch, epochs=epochs, learning_rate=3e-3),
+        fit=Fit(batch=batch, epochs=epochs, learning_rate=rate),
         checks=Checks(rows=held),
         bounds=bounds,
         augmentation=augmentation,

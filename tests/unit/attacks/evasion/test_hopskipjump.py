@@ -82,7 +82,7 @@ def test_no_example_gets_more_questions_than_it_may():
 
 
 def test_a_budget_that_ends_in_the_middle_keeps_what_was_found():
-    result, data, target = attacked(radius=100.0, budget=Budget(queries=400))
+    result, _, target = attacked(radius=100.0, budget=Budget(queries=400))
     assert target.ledger.queries <= 400
     assert result.rate == 1.0
     assert any(check.name == "budget" and check.outcome is not Verdict.PASS for check in result.checks)

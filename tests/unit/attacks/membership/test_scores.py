@@ -6,10 +6,12 @@ from scipy.special import log_softmax
 from scipy.stats import norm
 
 from wardline.attacks.membership.scores import (
+    lira_offline_scores,
     lira_scores,
     log_confidence,
     loss_scores,
     rmia_log_ratio,
+    rmia_offline_log_ratio,
     rmia_scores,
     scaled_confidence,
     unit_means,
@@ -94,3 +96,42 @@ def test_lira_needs_two_models_a_side() -> None:
 def test_a_unit_scores_the_mean_of_its_rows() -> None:
     values, unit = np.array([1.0, 2.0, 6.0, 5.0]), np.array([1, 1, 0, 1])
     assert unit_means(values, unit, 2).tolist() == [6.0, pytest.approx(8 / 3)]
+
+
+def test_lira_offline_is_how_unlikely_phi_is_without_the_example() -> None:
+    phi, references = scaled_confidence(TARGET, Y), scaled_confidence(LOGITS, Y)
+    scores = lira_offline_scores(phi, references, INSIDE, fixed_variance=False)
+    for row in range(ROWS):
+        outside = references[~INSIDE[:, row], row]
+        expected = norm.cdf(phi[row], outside.mean(), outside.std(ddof=1))
+        assert norm.cdf(scores[row]) == pytest.approx(expected)
+    all_outside = lira_offline_scores(phi, references, fixed_variance=False)
+    np.testing.assert_allclose(all_outside, (phi - references.mean(axis=0)) / references.std(axis=0, ddof=1))
+
+
+def test_lira_offline_pools_variances_up_to_four_references_a_row() -> None:
+    phi = scaled_confidence(TARGET, Y)
+    for count, fixed in ((4, True), (6, False)):
+        references = scaled_confidence(LOGITS, Y)[:count]
+        by_default = lira_offline_scores(phi, references)
+        np.testing.assert_array_equal(by_default, lira_offline_scores(phi, references, fixed_variance=fixed))
+
+
+@pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
+def test_rmia_offline_guesses_the_other_half_from_models_without_the_example(a: float) -> None:
+    phi, references = scaled_confidence(TARGET, Y), scaled_confidence(LOGITS, Y)
+    p, all_p = 1 / (1 + np.exp(-phi)), 1 / (1 + np.exp(-references))
+    for row in range(ROWS):
+        out = all_p[~INSIDE[:, row], row].mean()
+        expected = np.log(p[row] / (((1 + a) * out + 1 - a) / 2))
+        assert rmia_offline_log_ratio(phi, references, INSIDE, a=a)[row] == pytest.approx(expected)
+
+
+def test_offline_scores_refuse_rows_that_every_reference_was_trained_on() -> None:
+    phi, references = scaled_confidence(TARGET, Y), scaled_confidence(LOGITS, Y)
+    inside = np.ones_like(INSIDE)
+    for score in (rmia_offline_log_ratio, lira_offline_scores):
+        with pytest.raises(ValueError, match="without it"):
+            score(phi, references, inside)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        rmia_offline_log_ratio(phi, references, a=1.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wardline.attacks.protocol.examples import Batch, Labelled
 from wardline.attacks.protocol.result import Budget
 from wardline.attacks.protocol.spec import TextSpec
@@ -25,7 +26,17 @@ HOSTILE = st.one_of(
     ANY,
     st.lists(
         st.sampled_from(
-            ["e\u0301\u0301\u0301", "\u202eevil\u202c", "\ud800", "\U0001f469\u200d\U0001f4bb", "a", "", "\u0645\u0631", "1st", " "]
+            [
+                "e\u0301\u0301\u0301",
+                "\u202eevil\u202c",
+                "\ud800",
+                "\U0001f469\u200d\U0001f4bb",
+                "a",
+                "",
+                "\u0645\u0631",
+                "1st",
+                " ",
+            ]
         ),
         max_size=8,
     ).map(" ".join),

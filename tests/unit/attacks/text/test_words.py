@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wardline.attacks.protocol.examples import Batch, Labelled
 from wardline.attacks.protocol.result import Budget
 from wardline.attacks.protocol.spec import TextSpec
@@ -19,11 +20,11 @@ from wardline.robust.text.lexicon import Lexicon
 # Unit vectors: "good" and "fine" near each other, the others apart.
 VECTORS = WordVectors(
     words=("good", "fine", "film", "movie", "story"),
-    vectors=np.array([[1, 0, 0], [0.9, np.sqrt(0.19), 0], [0, 0, 1], [0, 0.1, np.sqrt(0.99)], [0, 1, 0]], dtype=np.float32),
+    vectors=np.array(
+        [[1, 0, 0], [0.9, np.sqrt(0.19), 0], [0, 0, 1], [0, 0.1, np.sqrt(0.99)], [0, 1, 0]], dtype=np.float32
+    ),
 )
-LEXICON = Lexicon(
-    substitutes={"good": ("story", "fine"), "film": ("movie",), "movie": ("film",)}, vectors=VECTORS
-)
+LEXICON = Lexicon(substitutes={"good": ("story", "fine"), "film": ("movie",), "movie": ("film",)}, vectors=VECTORS)
 
 
 class Keyword:
@@ -79,7 +80,21 @@ def test_a_share_of_the_words_is_changed_at_most(share, changed):
     assert attack.within(batch.best, x).all()
 
 
-WORD = st.sampled_from(["good", "Film", "MOVIE", "e\u0301", "\ud800", "\u202egood", "\U0001f469\u200d\U0001f4bb", "good\u200bfilm", "1st", "", "?"])
+WORD = st.sampled_from(
+    [
+        "good",
+        "Film",
+        "MOVIE",
+        "e\u0301",
+        "\ud800",
+        "\u202egood",
+        "\U0001f469\u200d\U0001f4bb",
+        "good\u200bfilm",
+        "1st",
+        "",
+        "?",
+    ]
+)
 ANY = st.one_of(st.text(st.characters(exclude_categories=()), max_size=20), st.lists(WORD, max_size=9).map(" ".join))
 
 

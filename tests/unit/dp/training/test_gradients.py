@@ -111,6 +111,12 @@ def test_no_rows_at_once_are_refused(rows_at_once):
         clipped_gradient_sum(network, x, y, clip_norm=1.0, rows_at_once=rows_at_once)
 
 
+def test_a_residual_network_is_refused_because_its_gradients_per_example_are_not_implemented():
+    network = build(ResNet(shape=(1, 4, 4), channels=(8,), blocks=(1,), classes=2))
+    with pytest.raises(ValueError, match="per-example gradients"):
+        clipped_gradient_sum(network, torch.rand(2, 16), torch.tensor([0, 1]), clip_norm=1.0)
+
+
 @pytest.mark.parametrize("architecture", [Logistic(inputs=60, classes=2), Mlp(inputs=60, hidden=(64,), classes=10)])
 def test_adding_up_in_32_bits_stays_within_the_margin_of_the_noise(architecture):
     # The worst case: all rows pull the same way, so that the sum, and with it what rounding takes, grows without end.

@@ -276,6 +276,8 @@ def test_what_does_not_fit_is_refused():
         train(architecture=Logistic(inputs=3, classes=3))
     with pytest.raises(DataError, match="no rows"):
         train(examples(0))
+    with pytest.raises(ValueError, match="per-example gradients"):
+        train(architecture=ResNet(shape=(1, 1, 3), channels=(8,), blocks=(1,), classes=2))
 
 
 def test_divergence_is_one_clear_error():

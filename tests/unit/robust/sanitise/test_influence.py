@@ -30,7 +30,7 @@ def test_self_influence_is_the_squared_gradient_of_the_last_layer(digits, flippe
 
 @pytest.mark.parametrize("rank", [self_influence, late_learners])
 def test_wrong_labels_come_first(flipped, rank):
-    assert rank(flipped.checkpoints, flipped.data.x, flipped.data.y).quality(flipped.relabelled).auc > 0.95
+    assert rank(flipped.checkpoints, flipped.data.x, flipped.data.y).quality(flipped.relabelled).auc > 0.9
 
 
 @pytest.mark.parametrize("rank", [self_influence, late_learners])

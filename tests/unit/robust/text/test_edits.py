@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wardline.robust.text.edits import KINDS, beside, draw_edits, edit_distance, keeps_numbers, pieces, single_edits
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from wardline.robust.text.edits import single_edits
 from wardline.robust.text.hardening import WorstOfSome
 
@@ -35,7 +36,10 @@ def test_a_share_of_the_batch_is_changed_by_the_kinds_that_are_named():
     clean = texts(*["film"] * 1000)
     adversary = WorstOfSome(kinds=("swap",), share=0.5, tries=1)
     changed = adversary.change(
-        clean, np.zeros(1000, dtype=np.int64), losses=lambda x, y: np.zeros(len(x), np.float32), generator=np.random.default_rng(0)
+        clean,
+        np.zeros(1000, dtype=np.int64),
+        losses=lambda x, y: np.zeros(len(x), np.float32),
+        generator=np.random.default_rng(0),
     )
     assert set(changed) == {"film", *single_edits("film", "swap")}
     # Six standard deviations of a share of a half: a false alarm of 2e-9.
@@ -47,7 +51,9 @@ def test_texts_without_words_stay():
     assert adversary.one("?!", np.random.default_rng(0)) == "?!"
 
 
-@pytest.mark.parametrize("wrong", [{"kinds": ()}, {"kinds": ("typo",)}, {"share": 0.0}, {"tries": 0}, {"word_rate": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"kinds": ()}, {"kinds": ("typo",)}, {"share": 0.0}, {"tries": 0}, {"word_rate": 1.5}]
+)
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError):
         WorstOfSome(**wrong)

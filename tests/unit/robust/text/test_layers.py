@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from wardline.models.predictor import labels_of
 from wardline.robust.text.layers import Defended
 from wardline.robust.text.monitor import TextMonitor

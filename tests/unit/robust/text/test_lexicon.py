@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from wardline.core import DataError, Seeds
 from wardline.models.text_vectors import WordVectors
 from wardline.robust.text.lexicon import Lexicon, corpus_lexicon, wordnet_lexicon
@@ -14,7 +15,10 @@ def reviews(rows: int = 900) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.integers(2, size=rows)
     moods = (("dull", "boring", "grim"), ("lovely", "clever", "warm"))
     texts = np.empty(rows, dtype=object)
-    texts[:] = [f"a {rng.choice(moods[label])} {rng.choice(['film', 'movie'])} of {rng.choice(['cats', '2001'])}" for label in labels]
+    texts[:] = [
+        f"a {rng.choice(moods[label])} {rng.choice(['film', 'movie'])} of {rng.choice(['cats', '2001'])}"
+        for label in labels
+    ]
     return texts, labels.astype(np.int64)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binom
+
 from wardline.robust.text.monitor import TextMonitor, tampering
 
-KNOWN = frozenset("the a film was good bad and very long".split())
+KNOWN = frozenset(["the", "a", "film", "was", "good", "bad", "and", "very", "long"])
 
 
 def harmless(rows: int, seed: int) -> np.ndarray:
@@ -38,7 +39,14 @@ def test_p_values_count_how_many_harmless_texts_look_as_odd():
 
 @pytest.mark.parametrize(
     ("text", "score"),
-    [("", 0), ("good", 0), ("\u200b", 1), ("g\u043eod", 2), ("\u0445\u043e\u0440\u043e\u0448\u043e", 1), ("a\ud800", 1)],
+    [
+        ("", 0),
+        ("good", 0),
+        ("\u200b", 1),
+        ("g\u043eod", 2),
+        ("\u0445\u043e\u0440\u043e\u0448\u043e", 1),
+        ("a\ud800", 1),
+    ],
 )
 def test_scores_of_known_cases(text, score):
     # A word wholly in another script is unknown, not mixed.

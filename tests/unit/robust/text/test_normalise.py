@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wardline.robust.text.confusables import look_alikes, plain_letters
 from wardline.robust.text.edits import INVISIBLE
 from wardline.robust.text.normalise import Normalise

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wardline.robust.text.edits import edit_distance
 from wardline.robust.text.spelling import Spelling
 

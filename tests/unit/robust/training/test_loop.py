@@ -40,8 +40,8 @@ def digits():
 
 def settings(method, *, ball=BALL, epochs=EPOCHS, **changes):
     config = default_robust_config(method, ball=ball, n_rows=1400, architecture=MLP)
-    fit = dataclasses.replace(config.fit, epochs=epochs)
-    return dataclasses.replace(config, fit=fit, **changes)
+    fit = dataclasses.replace(config.fit, batch=32, epochs=epochs)
+    return dataclasses.replace(config, **{"fit": fit, **changes})
 
 
 def withstood(model, data, *, ball=BALL, steps=40, restarts=2):
@@ -77,16 +77,16 @@ def test_robust_training_withstands_what_breaks_its_plain_twin(digits, method):
 @pytest.mark.parametrize(
     "architecture",
     [
-        Cnn(shape=(1, 8, 8), channels=(8,), hidden=16, classes=10),
+        Cnn(shape=(1, 8, 8), channels=(8,), hidden=32, classes=10),
         ResNet(shape=(1, 8, 8), channels=(8, 16), blocks=(1, 1), classes=10),
     ],
 )
 def test_networks_of_convolutions_learn_to_withstand_too(digits, architecture):
     train, judge = digits
-    small = Ball(norm="linf", radius=0.1)
+    small = Ball(norm="linf", radius=0.12)
     shares = []
     for method in ("plain", "trades"):
-        model, _ = train_robust(architecture, train, config=settings(method, ball=small, epochs=10), seeds=Seeds(0))
+        model, _ = train_robust(architecture, train, config=settings(method, ball=small, epochs=8), seeds=Seeds(0))
         assert (model.predict(judge.x) == judge.y).mean() > 0.75
         shares.append(withstood(model, judge, ball=small, steps=20, restarts=1))
     assert shares[1] > shares[0] + 0.2
@@ -104,14 +104,15 @@ def test_changes_of_bounded_length_are_trained_against_as_well(digits):
 
 
 def test_training_on_noise_withstands_noise(digits):
+    """Five draws of noise for each of 397 images; the two models meet the same ones."""
     train, judge = digits
-    noise = np.random.default_rng(0).normal(0, 0.6, size=judge.x.shape).astype(np.float32)
+    architecture = ResNet(shape=(1, 8, 8), channels=(8, 16), blocks=(1, 1), classes=10)
+    noise = np.random.default_rng(0).normal(0, 0.4, size=(5, *judge.x.shape)).astype(np.float32)
     shares = []
     for method in ("plain", "noise"):
-        config = settings(method, ball=Ball(norm="l2", radius=0.6), epochs=20)
-        model, _ = train_robust(MLP, train, config=config, seeds=Seeds(0))
-        shares.append((model.predict(judge.x + noise) == judge.y).mean())
-    # 397 images: .15 is more than 4 standard errors of a difference of paired shares, all of them draws of one seed.
+        config = settings(method, ball=Ball(norm="l2", radius=0.4), epochs=10)
+        model, _ = train_robust(architecture, train, config=config, seeds=Seeds(0))
+        shares.append(np.mean([(model.predict(judge.x + one) == judge.y).mean() for one in noise]))
     assert shares[1] > shares[0] + 0.1
 
 
@@ -123,7 +124,7 @@ def test_a_single_step_without_a_random_start_overfits_and_the_guard_says_so(dig
     changes = {
         "ball": ball,
         "search": Search(steps=1, step=0.6, random_start=False),
-        "fit": Fit(batch=32, epochs=60, learning_rate=0.2, weight_decay=0.0),
+        "fit": Fit(batch=32, epochs=40, learning_rate=0.01, weight_decay=0.0),
     }
     config = dataclasses.replace(settings("fgsm-rs"), **changes)
     model, record = train_robust(architecture, train, config=config, seeds=Seeds(0))
@@ -133,14 +134,8 @@ def test_a_single_step_without_a_random_start_overfits_and_the_guard_says_so(dig
     assert last.collapsed()
     assert not chosen.collapsed()
     assert record.chosen < len(record.looks) - 1
-    # Rolled back: what is released withstands what it was chosen for, not what the last weights withstood.
-    _, again = train_robust(
-        architecture,
-        train,
-        config=dataclasses.replace(config, search=Search(steps=3, step=0.15)) if False else config,
-        seeds=Seeds(0),
-    )
-    assert again.looks == record.looks
+    held = np.sort(Seeds(0).numpy("robust.held").permutation(len(train))[: chosen.rows])
+    assert chosen.clean == (model.predict(train.x[held]) == train.y[held]).sum()  # rolled back
 
 
 def test_the_same_seeds_give_the_same_weights_and_others_do_not(digits):
