@@ -21,7 +21,7 @@ from wardline.attacks.backdoors.triggers import Blend, Patch
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.roc import roc_curve
 from wardline.core import Seeds
-from wardline.models import Cnn
+from wardline.models import Cnn, Logistic
 from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.sanitise.clustering import activation_clusters
 from wardline.robust.sanitise.influence import influence_on, self_influence
@@ -102,18 +102,18 @@ def clean_models() -> None:
 def partitions() -> None:
     x, y = _mnist()
     test = Labelled(x=x[TEST], y=y[TEST])
-    learner = NetworkLearner(architecture=ARCHITECTURE, epochs=12, batch=8, learning_rate=5e-3)
+    learner = NetworkLearner(architecture=Logistic(inputs=784, classes=10), epochs=10, batch=16, learning_rate=5e-3)
     poison = Stamped(share=0.01)
     made = poison.poison(x[TRAIN], y[TRAIN], seeds=Seeds(1))
     trials = poison.trials(test)
-    for parts in (1, 25, 50, 100):
+    for parts in (1, 20, 50, 100):
         began = time.perf_counter()
         clean = train_partitions(learner, x[TRAIN], y[TRAIN], parts=parts, classes=10, seeds=Seeds(0))
         poisoned = train_partitions(learner, made.x, made.y, parts=parts, classes=10, seeds=Seeds(0))
-        curve = certified_accuracy(clean.certify(test.x), test.y, sizes=[0, 1, 5, 10, 20, 30, 40])
+        curve = certified_accuracy(clean.certify(test.x), test.y, sizes=[0, 1, 5, 10, 15, 20, 30])
         rate = float((poisoned.answer(trials.x) == 0).mean())
         print(
-            f"{parts} parts: certified accuracy {[round(one, 3) for one in curve]} at 0, 1, 5, 10, 20, 30, 40; ", end=""
+            f"{parts} parts: certified accuracy {[round(one, 3) for one in curve]} at 0, 1, 5, 10, 15, 20, 30; ", end=""
         )
         print(f"success of {len(made.rows)} patched rows {rate:.3f}; {time.perf_counter() - began:.0f} s")
 

@@ -2,8 +2,9 @@
 
 Run: ``WARDLINE_DATA=... python benchmarks/evasion.py [examples] [repeats]``. Every contender attacks the same examples
 of the same network within the same radius, with the same step and a random start; all of them are read rightly before.
-Ours is timed as it is used, checks and the judgement of every example included; of the others the attack alone. Their networks come as a user has them, and
-in the lines marked "frozen" with parameters that need no gradient, which neither library arranges by itself.
+Ours is timed as it is used, checks and the judgement of every example included; of the others the attack alone. Their
+networks come as a user has them, and in the lines marked "frozen" with parameters that need no gradient, which neither
+library arranges by itself.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(inner, outer, 1, stride, bias=False) if stride > 1 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum of body and skip, above zero."""
         return torch.relu(self.body(x) + self.skip(x))
 
 

@@ -73,7 +73,7 @@ def main() -> None:
         right = predictor.answer(texts[held]).argmax(axis=1) == labels[held]
         print(f"accuracy on all {len(held)}, {name}: {right.mean():.3f}")
     attacks = {
-        "look-alikes": Characters(edits=EDITS, kinds=("homoglyph", "invisible")),
+        "look-alikes": Characters(edits=EDITS, kinds=("homoglyph", "invisible"), patience=8),
         "characters": Characters(edits=EDITS),
         "words": Words(lexicon=lexicon),
     }

@@ -22,15 +22,17 @@ from wardline.attacks.protocol.conformance import AttackConformance, Subject, at
 from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
 from wardline.attacks.protocol.ledger import BudgetSpent
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
-from wardline.attacks.protocol.spec import InputSpec
+from wardline.attacks.protocol.spec import InputSpec, TextSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import UsageError
+from wardline.models.answers import AnswerForm
+from wardline.models.callable_predictor import CallablePredictor
 from wardline.models.predictor import Inputs
 from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.ball import Ball
 
 EXAMPLES = "wardline.attacks.protocol.examples:Labelled"
-ENTRIES = [entry for entry in CATALOGUE if entry.data == EXAMPLES and entry.family == "evasion"]
+ENTRIES = [entry for entry in CATALOGUE if entry.data == EXAMPLES and entry.family in {"evasion", "text"}]
 # What a default of an attack is worth on a real model is not at stake here: searches are cut to a few steps.
 CHEAP = {"steps": 4, "queries": 60, "weights": 2, "targets": 2, "first_probes": 8}
 
@@ -83,10 +85,38 @@ def rows() -> tuple[TorchPredictor, InputSpec, Labelled]:
     return predictor, spec, Labelled(x=x[:10], y=y[:10])
 
 
+@cache
+def texts() -> tuple[CallablePredictor, TextSpec, Labelled]:
+    """Short reviews, and a model that counts praise and blame."""
+    praise, blame = {"good", "great", "lovely", "fine"}, {"bad", "awful", "dull", "poor"}
+
+    def judge(rows: np.ndarray) -> list[list[float]]:
+        words = [row.lower().split() for row in rows]
+        found = [sum(word in praise for word in row) - sum(word in blame for word in row) for row in words]
+        return [[-one - 0.25, one + 0.25] for one in found]
+
+    reviews = [
+        *(f"a {word} film with a story that lasts" for word in sorted(praise)),
+        *(f"a {word} film with two {word} hours" for word in sorted(blame)),
+        "good actors in a fine and lovely place",
+        "poor sound and a dull end",
+    ]
+    data = Labelled(x=np.array(reviews, dtype=object), y=np.array([1] * 4 + [0] * 4 + [1, 0], dtype=np.int64))
+    return CallablePredictor(judge, form=AnswerForm(gives="logits", classes=2)), TextSpec(), data
+
+
+def subject_of(entry: AttackEntry) -> tuple[Any, Any, Labelled]:
+    if entry.family == "text":
+        return texts()
+    return rows() if "tabular" in entry.id else images()
+
+
 def cheap(attack: Any) -> Any:
     """The same attack, with little to do and a ball that reaches the border of the small network."""
     names = {one.name for one in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
     changes: dict[str, Any] = {name: value for name, value in CHEAP.items() if name in names}
+    if attack.id == "evasion.cw_l2":
+        changes["steps"] = 60  # it creeps up to the border and finds nothing in a few steps
     if "ball" in names:
         radius = {"linf": 0.12, "l2": 0.5, "l1": 2.0}[attack.ball.norm]
         changes["ball"] = Ball(norm=attack.ball.norm, radius=radius)
@@ -95,7 +125,7 @@ def cheap(attack: Any) -> Any:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 def test_every_attack_on_examples_passes_the_suite(entry: AttackEntry) -> None:
-    predictor, spec, data = rows() if "tabular" in entry.id else images()
+    predictor, spec, data = subject_of(entry)
     report = attack_conformance(
         Subject(make=lambda: cheap(entry.load()()), predictor=predictor, spec=spec, data=data, seed=3)
     )

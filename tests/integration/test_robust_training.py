@@ -61,7 +61,7 @@ def test_a_robust_network_survives_the_way_to_the_disk_and_an_attack_that_breaks
     for method in ("plain", "trades"):
         save(trained(method, train), tmp_path / method)
         model = load(tmp_path / method)
-        assert (model.predict(judge.x) == judge.y).mean() > 0.9
+        assert (model.predict(judge.x) == judge.y).mean() > 0.8
         target = Target(TorchPredictor.of(model), InputSpec(shape=SHAPE))
         with one_thread():
             result = Pgd(ball=BALL, steps=20).run(target, data, Budget(), 0)

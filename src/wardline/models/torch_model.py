@@ -83,7 +83,7 @@ class Network(nn.ModuleDict):
                 hidden = self[f"{block.name}_shortcut"](ahead)
             ahead = functional.relu(self[f"{block.name}_norm1"](self[f"{block.name}_conv0"](ahead)))
             hidden = hidden + self[f"{block.name}_conv1"](ahead)
-        logits: Tensor = self["head"](functional.relu(self["norm"](hidden)).mean((2, 3)))
+        logits: Tensor = self["head"](self["norm"](functional.relu(hidden).mean((2, 3))))
         return logits + self["wide"](x[:, architecture.inputs :]) if architecture.linear_inputs else logits
 
     def layers(self) -> Iterator[tuple[str, Layer]]:
@@ -152,7 +152,7 @@ def _start_residual(network: Network, generator: torch.Generator) -> None:
                 case nn.Conv2d():
                     bound = math.sqrt(6.0 / math.prod(layer.weight.shape[1:]))
                     layer.weight.uniform_(-bound, bound, generator=generator)
-                case nn.GroupNorm():
+                case nn.GroupNorm() | nn.LayerNorm():
                     layer.weight.fill_(1.0)
                     layer.bias.zero_()
                 case _:
@@ -177,6 +177,8 @@ def _residual_layers(architecture: ResNet) -> dict[str, nn.Module]:
                 )
             case "weight", 2:
                 layers[name] = nn.Linear(shape[1], shape[0], bias=f"{name}.bias" in shapes, device="meta")
+            case "weight", 1 if name == "norm":
+                layers[name] = nn.LayerNorm(shape[0], device="meta")
             case "weight", 1:
                 layers[name] = nn.GroupNorm(shape[0] // NORM_GROUP, shape[0], device="meta")
     return layers

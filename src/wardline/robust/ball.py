@@ -78,7 +78,8 @@ class Ball:
 
         Args:
             change: [rows, ...].
-            low, high: the least and greatest change of each feature, at most and at least 0; they broadcast.
+            low: the least change of each feature, at most 0; it broadcasts.
+            high: the greatest one, at least 0; likewise.
         """
         clipped = torch.clamp(change, low, high)
         if self.norm == "linf":

@@ -1,8 +1,8 @@
 """Images as accidents make them: noise, blur, weather, displacement, each at five severities.
 
-Constants are those of CIFAR-10-C where that has the corruption, with lengths scaled to the size of the image, so that a
-severity looks alike at any size. Geometric ones are ours. Nothing is read from files, and JPEG is left out because it
-would need a codec.
+Constants of noise, fog, brightness and contrast are those of CIFAR-10-C; those of blurs, snow, pixels and displacements
+are ours, since the originals are tied to libraries or do not exist. Lengths scale with the size of the image, so that
+a severity looks alike at any size. Nothing is read from files, and JPEG is left out because it would need a codec.
 
 References: Hendrycks and Dietterich 2019, section 3 and appendix.
 """
@@ -92,13 +92,11 @@ def _impulse_noise(x: Tensor, level: int, generator: torch.Generator) -> Tensor:
 
 def _defocus_blur(x: Tensor, level: int, generator: torch.Generator) -> Tensor:
     del generator
-    radius, softness = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))[level]
-    factor = _factor(x)
-    reach = math.ceil((radius + softness) * factor) + 1
+    radius = (0.4, 0.7, 1.0, 1.4, 1.9)[level] * _factor(x)
+    reach = math.ceil(radius) + 2
     steps = torch.arange(-reach, reach + 1, dtype=x.dtype)
-    distance = torch.hypot(steps[:, None], steps[None, :])
-    # A disc whose edge falls off over the softness: the aliased disc of the original, smoothed.
-    return _filtered(x, torch.sigmoid((radius * factor + 0.5 - distance) / (softness * factor / 2)))
+    # A disc whose edge falls off over a fraction of a pixel, so that radii between whole pixels differ.
+    return _filtered(x, torch.sigmoid((radius + 0.5 - torch.hypot(steps[:, None], steps[None, :])) / 0.2))
 
 
 def _motion_blur(x: Tensor, level: int, generator: torch.Generator) -> Tensor:
@@ -139,9 +137,11 @@ def _contrast(x: Tensor, level: int, generator: torch.Generator) -> Tensor:
 
 def _pixelate(x: Tensor, level: int, generator: torch.Generator) -> Tensor:
     del generator
-    share = (0.95, 0.9, 0.85, 0.75, 0.65)[level]
+    share = (0.6, 0.5, 0.4, 0.3, 0.25)[level]
     size = [max(1, round(share * side)) for side in x.shape[2:]]
-    return functional.interpolate(functional.interpolate(x, size=size, mode="area"), size=x.shape[2:], mode="nearest")
+    return functional.interpolate(
+        functional.interpolate(x, size=size, mode="area"), size=x.shape[2:], mode="nearest-exact"
+    )
 
 
 def _rotation(x: Tensor, level: int, generator: torch.Generator) -> Tensor:

@@ -52,13 +52,37 @@ class Watch:
         at_least("every", self.every, 1)
 
 
-@dataclass(slots=True)
 class _OfClass:
-    """Earlier questions of one class, and how far each of them was from those before it when it was let in."""
+    """Earlier questions of one class, and how far each of them was from those before it when it was let in.
 
-    rows: deque[npt.NDArray[np.float32]]
-    gaps: deque[float]
-    threshold: float = 0.0
+    The newest ones are kept; when all places are taken the oldest is written over.
+    """
+
+    def __init__(self, first: npt.NDArray[np.float32], *, kept: int) -> None:
+        self.count = 1
+        self.threshold = 0.0
+        self._kept, self._next = kept, 0
+        self._rows = first[None].copy()
+        self._gaps = np.zeros(1)
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """The questions, in no particular order."""
+        return self._rows[: self.count]
+
+    def add(self, row: npt.NDArray[np.float32], gap: float) -> None:
+        """Remember a question; the threshold never falls (the paper's rule)."""
+        places = len(self._rows)
+        if self.count == places < self._kept:
+            more = min(places, self._kept - places)
+            self._rows = np.concatenate([self._rows, np.zeros((more, len(row)), dtype=np.float32)])
+            self._gaps = np.concatenate([self._gaps, np.zeros(more)])
+        at = self.count if self.count < len(self._rows) else self._next
+        self._rows[at], self._gaps[at] = row, gap
+        self.count = min(self.count + 1, len(self._rows))
+        self._next = (at + 1) % self._kept
+        gaps = self._gaps[: self.count]
+        self.threshold = max(self.threshold, float(gaps.mean() - gaps.std()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +100,7 @@ class Suspicion:
     queries: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ExtractionMonitor:
     """Watches one client. Once it has raised the alarm it keeps it up.
 
@@ -134,17 +158,15 @@ class ExtractionMonitor:
     def _take(self, row: npt.NDArray[np.float32], label: int) -> None:
         known = self._seen.get(label)
         if known is None:
-            rows, gaps = deque([row.copy()], maxlen=self.watch.kept), deque([0.0], maxlen=self.watch.kept)
-            self._seen[label] = _OfClass(rows=rows, gaps=gaps)
+            self._seen[label] = _OfClass(row, kept=self.watch.kept)
             return
-        gap = float(np.sqrt(((np.stack(known.rows) - row) ** 2).sum(axis=1).min()))
+        apart = known.rows - row
+        gap = float(np.sqrt(np.einsum("ij,ij->i", apart, apart).min()))
         self._distances.append(gap)
         # Only questions that are far from all others of the class are remembered, so the set stays small (the paper's
         # growing set): farther than the mean gap of those in it, less a standard deviation.
         if gap > known.threshold:
-            known.rows.append(row.copy())
-            known.gaps.append(gap)
-            known.threshold = max(known.threshold, float(np.mean(known.gaps) - np.std(known.gaps)))
+            known.add(row, gap)
 
 
 def calibrate(
@@ -186,8 +208,7 @@ def calibrate(
 
 def _normality(distances: npt.NDArray[np.float64]) -> float:
     """The Shapiro-Wilk statistic without outliers; 0 where all distances are equal, which no honest traffic has."""
-    spread = distances.std()
-    if spread <= _ALIKE * max(1.0, float(np.abs(distances).max())):
+    kept = distances[np.abs(distances - distances.mean()) <= _OUTLIERS * distances.std()]
+    if len(kept) < 3 or np.ptp(kept) <= _ALIKE * max(1.0, float(np.abs(kept).max())):
         return 0.0
-    kept = distances[np.abs(distances - distances.mean()) <= _OUTLIERS * spread]
     return float(shapiro(kept).statistic)

@@ -76,9 +76,9 @@ class SmoothedClassifier:
     Guarantee: with probability at least 1 - alpha over the noise of one call of `certify`, the smoothed classifier
     gives the class in the certificate to every input nearer than its radius in Euclidean distance, whatever the
     adversary knows of the model and the input. It holds for the exact vote, whose outcome `predict` misses with
-    probability at most its own alpha. It assumes that the adversary chose the input without knowing the noise, and exact
-    arithmetic. It says nothing of changes beyond the radius, of other norms except as they bound this one (a change of
-    at most e in every one of d features is at most e sqrt(d) long), or of whether the class is right.
+    probability at most its own alpha. It assumes that the adversary chose the input without knowing the noise, and
+    exact arithmetic. It says nothing of changes beyond the radius, of other norms except as they bound this one (a
+    change of at most e in every one of d features is at most e sqrt(d) long), or of whether the class is right.
     """
 
     def __init__(self, module: nn.Module, *, classes: int, sigma: float, noise: NoiseSource | None = None) -> None:

@@ -35,11 +35,11 @@ class Certificate:
     sigma: float
     alpha: float
 
-    def claim(self, *, id: str = "robust.smoothing") -> Claim:
+    def claim(self, *, name: str = "robust.smoothing") -> Claim:
         """The certificate as a promise for the gate and the evidence; its value is the radius."""
         outcome = "abstains, so nothing is promised" if self.label is None else f"gives class {self.label}"
         return Claim(
-            id=id,
+            id=name,
             quantity="l2_radius",
             value=self.radius,
             direction="at_least",
@@ -55,7 +55,7 @@ class Certificate:
             },
             assumptions=(
                 f"The noise was drawn afresh; the certificate is wrong with probability {self.alpha:g} at most.",
-                "The same classifier is smoothed with the same noise when it is used, and nothing clips the noisy input.",
+                "When it is used, the same classifier is smoothed with the same noise, and no noisy input is clipped.",
                 "The arithmetic is exact: rounding of noisy inputs is not part of the theorem.",
             ),
             reference="Cohen, Rosenfeld and Kolter 2019, theorem 1 and proposition 2",

@@ -33,6 +33,7 @@ class LinearStart:
     @classmethod
     def of(cls, module: nn.Module) -> LinearStart | None:
         """The network cut in two, or None if it does not begin with a linear layer that has fewer units than inputs."""
+        rest: nn.Module
         match module:
             case nn.Sequential():
                 parts = [part for part in module if not isinstance(part, (nn.Identity, nn.Dropout))]

@@ -26,13 +26,16 @@ from wardline.core.canonical import to_json
 from wardline.core.checks import at_least, positive
 from wardline.gate import AttackControl, judge_attack, judge_audit
 from wardline.robust.ball import Ball, Norm
+from wardline.robust.text.lexicon import corpus_lexicon
+from wardline.run.audit_corruptions import LeftOut, corruption_curves
 from wardline.run.audit_data import AuditData
-from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, largest_radius, with_settings
+from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, with_settings, without_limits
 from wardline.run.audit_pictures import example_grid
 from wardline.run.audit_plan import SECONDS, Kind, Situation, Step, Tier, plan_audit
 
 _SILENT = NoProgress()
 _PACKAGES = ("wardline", "numpy", "torch", "scipy", "scikit-learn")
+_USED = 0.9  # of the time; the rest is for starting, writing and what takes longer than foreseen
 _PILOT = 16
 _CONTROL_SHARE = 0.2  # of a step's time
 _MARGIN = 0.8  # of the time left to a step is filled: a pilot is no promise
@@ -188,7 +191,7 @@ class _Audit:
         self.kind = kind_of_inputs(target.spec)
         self.radius = default_radius(target.spec, settings.norm) if settings.radius is None else settings.radius
         self.began = time.monotonic()
-        self.deadline = self.began + (settings.seconds or SECONDS[settings.tier])
+        self.deadline = self.began + _USED * (settings.seconds or SECONDS[settings.tier])
         self.rows: list[_Row] = []
         self.cut: list[tuple[str, str]] = []
 
@@ -215,7 +218,7 @@ class _Audit:
         for index, step in enumerate(plan.steps):
             self._step(step, plan.steps[index:])
             self.progress.advance(index + 1, step.attack)
-        curves = self._curves()
+        curves = [*self._curves(), *self._corruptions()]
         self.progress.finish()
         verdict = judge_audit([row.outcome for row in self.rows], checks)
         return AuditOutcome(verdict=verdict, predicate=self._predicate(about, checks, curves, verdict))
@@ -263,6 +266,9 @@ class _Audit:
         settings = dict(step.settings)
         if isinstance(self.target.spec, InputSpec):
             settings["ball"] = Ball(norm=self.settings.norm, radius=self.radius)
+        elif self.data.train is not None:
+            known = self.data.train
+            settings["lexicon"] = corpus_lexicon(known.x, known.y, seeds=Seeds(self.settings.seed))
         return with_settings(find_attack(step.attack).load(), settings)
 
     def _run(self, entry: AttackEntry, attack: Any, n: int, seconds: float, on: Target | None = None) -> AttackResult:
@@ -279,18 +285,17 @@ class _Audit:
 
         Attacks on membership make their own, and say in a check how it went.
         """
-        spec = self.target.spec
         if entry.family == "extraction":
             result = self._run(
                 entry, attack, len(self.examples), seconds, copyable(self.target, seed=self.settings.seed)
             )
             told = "the same attack on a linear model"
-        elif isinstance(spec, InputSpec) and hasattr(attack, "ball"):
-            everything = Ball(norm=attack.ball.norm, radius=largest_radius(spec, attack.ball.norm))
-            result = self._run(entry, dataclasses.replace(attack, ball=everything), CONTROL_EXAMPLES, seconds)
-            told = "the same attack with every input within reach"
         else:
-            return None
+            unlimited = without_limits(attack, self.target)
+            if unlimited is None:
+                return None
+            result = self._run(entry, unlimited, CONTROL_EXAMPLES, seconds)
+            told = "the same attack without limits"
         if result.rate is None or result.interval is None:
             return None
         return AttackControl(
@@ -347,6 +352,19 @@ class _Audit:
             }
         ]
 
+    def _corruptions(self) -> list[dict[str, Any]]:
+        if self.kind != "images":
+            return []
+        try:
+            return [
+                corruption_curves(
+                    self.target, self.examples, seconds=self.deadline - time.monotonic(), seed=self.settings.seed
+                )
+            ]
+        except LeftOut as reason:
+            self.cut.append(("common corruptions", str(reason)))
+            return []
+
     def _pictures(self) -> list[dict[str, str]]:
         if not self.settings.pictures:
             return []
@@ -387,7 +405,7 @@ class _Audit:
                 "data": {"source": self.data.source, "sha256": self.data.sha256, "rows": len(self.examples)},
                 "settings": {
                     "tier": self.settings.tier,
-                    "budget_seconds": self.deadline - self.began,
+                    "budget_seconds": self.settings.seconds or SECONDS[self.settings.tier],
                     "seed": self.settings.seed,
                     "norm": self.settings.norm,
                     "radius": self.radius,

@@ -19,8 +19,10 @@ from wardline.core import Seeds
 from wardline.data import Examples
 from wardline.models import torch_generator
 from wardline.models.torch_predictor import TorchPredictor
-from wardline.robust.ball import Norm
+from wardline.robust.ball import Ball, Norm
 from wardline.run.audit_data import AuditData
+
+_MANY_EDITS = 40  # of a text: enough to leave nothing of its words
 
 CONTROL_EXAMPLES = 24
 """How many examples a control is tried on; all of them broken give an interval above 0.85."""
@@ -63,6 +65,23 @@ def data_for(entry: AttackEntry, examples: Labelled, data: AuditData, target: Ta
             return MembershipData(members=members, non_members=non_members, recipe=data.recipe)
         case _:
             return examples
+
+
+def without_limits(attack: Any, target: Target) -> Any | None:
+    """The same attack by an adversary who may change an input into almost any other; None where it has no limits.
+
+    That is the positive control of an attack on single examples: if even this breaks nothing, the attack is blunt.
+    """
+    names = {one.name for one in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
+    wider: dict[str, Any] = {}
+    if "ball" in names and isinstance(target.spec, InputSpec):
+        wider = {"ball": Ball(norm=attack.ball.norm, radius=largest_radius(target.spec, attack.ball.norm))}
+    elif "edits" in names:
+        wider = {"edits": _MANY_EDITS, **({"edits_per_word": _MANY_EDITS} if "edits_per_word" in names else {})}
+    elif {"share", "nearness"} <= names:
+        wider = {"share": 1.0, "nearness": -1.0}
+    made: Any = attack
+    return dataclasses.replace(made, **wider) if wider else None
 
 
 def copyable(target: Target, *, seed: int) -> Target:

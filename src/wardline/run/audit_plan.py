@@ -90,7 +90,11 @@ _OFFERS: tuple[_Offer, ...] = (
     _Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.apgd_t", weight=3.0, most=500)),
     _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.apgd_ce", weight=1.0)),
     _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.fab_t", weight=2.0, most=500)),
-    _Offer(tier="quick", kinds=_GRADIENTS, step=Step(attack="evasion.square", weight=2.0, most=500)),
+    _Offer(
+        tier="quick",
+        kinds=_GRADIENTS,
+        step=Step(attack="evasion.square", settings={"queries": 1000}, weight=2.0, most=500),
+    ),
     _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.autoattack", weight=6.0)),
     _Offer(tier="standard", kinds=_GRADIENTS, step=Step(attack="evasion.cw_l2", weight=2.0, most=500), norms=("l2",)),
     _Offer(
@@ -110,6 +114,13 @@ _OFFERS: tuple[_Offer, ...] = (
     _Offer(tier="quick", kinds=_TABLES, step=Step(attack="evasion.tabular", weight=2.0), norms=None),
     _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.characters", weight=2.0, most=500), norms=None),
     _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.words", weight=2.0, most=500), norms=None),
+    _Offer(
+        tier="quick",
+        kinds=_TEXTS,
+        step=Step(attack="text.guesses", weight=2.0, most=500),
+        norms=None,
+        only=Access.LABELS,
+    ),
     _Offer(tier="quick", kinds=_ALL, step=Step(attack="membership.loss", weight=1.0), norms=None),
     _Offer(tier="standard", kinds=_ALL, step=Step(attack="membership.rmia", weight=3.0), norms=None, recipe=True),
     _Offer(tier="standard", kinds=_ALL, step=Step(attack="membership.lira", weight=3.0), norms=None, recipe=True),
@@ -155,7 +166,8 @@ def plan_audit(situation: Situation, entries: tuple[AttackEntry, ...] | None = N
         entries: the attacks there are; by default all known ones.
 
     Returns:
-        Every known attack is either among the steps or among what is cut, with the reason.
+        Every known attack is either among the steps or among what is cut, with the reason; those that are cut for one
+        reason stand together.
     """
     offers = {offer.step.attack: offer for offer in _OFFERS}
     steps: list[tuple[int, Step]] = []
@@ -167,7 +179,15 @@ def plan_audit(situation: Situation, entries: tuple[AttackEntry, ...] | None = N
             cut.append((entry.id, reason))
         else:
             steps.append((_OFFERS.index(offer), offer.step))
-    return AuditPlan(steps=tuple(step for _, step in sorted(steps, key=lambda one: one[0])), cut=tuple(cut))
+    return AuditPlan(steps=tuple(step for _, step in sorted(steps, key=lambda one: one[0])), cut=_grouped(cut))
+
+
+def _grouped(cut: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What is left out for the same reason, together, in the order of the first of each."""
+    groups: dict[str, list[str]] = {}
+    for attack, reason in cut:
+        groups.setdefault(reason, []).append(attack)
+    return tuple((", ".join(attacks), reason) for reason, attacks in groups.items())
 
 
 def _reason(entry: AttackEntry, offer: _Offer | None, at: Situation) -> str:
@@ -176,7 +196,8 @@ def _reason(entry: AttackEntry, offer: _Offer | None, at: Situation) -> str:
         return _WEAKER[entry.id]
     if offer is None:
         by_hand = entry.data.endswith(":Labelled")
-        return "no audit makes it by itself" + (f": `wardline attack run {entry.id}` does" if by_hand else "")
+        run = "`wardline attack run` makes it" if by_hand else "it takes more than a model and examples"
+        return f"no audit makes it by itself: {run}"
     if at.kind not in offer.kinds:
         return f"it is not for {at.kind}"
     if not at.access.allows(entry.needs):

@@ -125,8 +125,12 @@ def test_a_residual_network_is_what_its_layers_say():
         "oi,nihw->nohw", weights["stage1_block0_shortcut.weight"][:, :, 0, 0], first[:, :, ::2, ::2]
     )
     ahead = activated("stage1_block0_norm1", convolved("stage1_block0_conv0", first, stride=2))
-    hidden = activated("norm", shortcut + convolved("stage1_block0_conv1", ahead))
-    expected = hidden.mean((2, 3)) @ weights["head.weight"].T + weights["head.bias"]
+    pooled = (shortcut + convolved("stage1_block0_conv1", ahead)).clamp_min(0).mean((2, 3))
+    centred = pooled - pooled.mean(1, keepdim=True)
+    normal = centred / ((centred**2).mean(1, keepdim=True) + 1e-5).sqrt()
+    expected = (normal * weights["norm.weight"] + weights["norm.bias"]) @ weights["head.weight"].T + weights[
+        "head.bias"
+    ]
     torch.testing.assert_close(network(x), expected)
 
 

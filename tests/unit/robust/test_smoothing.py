@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from digits_net import SPEC, digits, trained
 from scipy.stats import binom, norm
 from torch import nn
 
+from digits_net import SPEC, digits, trained
 from wardline.attacks.evasion.gradient import Pgd
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.result import Budget
@@ -113,8 +113,8 @@ def test_a_line_is_certified_up_to_its_distance_and_no_farther() -> None:
 
 
 def test_votes_have_the_exact_rate_and_another_sigma_would_be_seen() -> None:
-    # 200,000 votes: the rate lies within 5.1 standard deviations of the truth but for probability 3.4e-7; sigma wrong by
-    # 5 % would shift it by 8.
+    # 200,000 votes: the rate lies within 5.1 standard deviations of the truth but for probability 3.4e-7; a sigma that
+    # is wrong by 5 % would shift it by 8.
     smoothed = SmoothedClassifier(Line(), classes=2, sigma=1.0)
     rate = smoothed.votes(np.array([0.5, 0.0], np.float32), draws=200_000)[0] / 200_000
     spread = math.sqrt(norm.cdf(0.5) * norm.sf(0.5) / 200_000)
@@ -265,9 +265,9 @@ def test_a_model_with_other_classes_is_refused() -> None:
 def test_no_adapted_attack_finds_anything_inside_a_certified_radius(net: nn.Sequential) -> None:
     """500 points, attacked by somebody who differentiates the vote itself.
 
-    A breach needs a wrong certificate (probability 1e-9) or a wrong prediction (1e-9), so over 500 points, each attacked
-    at one radius, a false alarm has probability 1e-6 at most. That the same search beyond the radius breaks more than
-    half of the points shows that it can.
+    A breach needs a wrong certificate (probability 1e-9) or a wrong prediction (1e-9), so over 500 points, each
+    attacked at one radius, a false alarm has probability 1e-6 at most. That the same search beyond the radius breaks
+    more than half of the points shows that it can.
     """
     x, y = digits()
     x, y = x[1297:], y[1297:]

@@ -116,7 +116,7 @@ class PoisonedTraining:
             ours, theirs = ours.part(right), theirs.part(right)
         found, unprovoked = ours.succeeded(trials), theirs.succeeded(trials).rate
         accuracies = asked.poisoned_clean.accuracy(data.test.y), asked.twin_clean.accuracy(data.test.y)
-        every = (ours, theirs, asked.poisoned_clean, asked.twin_clean)
+        every = (asked.poisoned, asked.twin, asked.poisoned_clean, asked.twin_clean)
         return AttackResult(
             attack=self.id,
             threat=Threat(

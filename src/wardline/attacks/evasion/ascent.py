@@ -33,8 +33,8 @@ def ascend(gradient: Tensor, norm: Norm, size: float, *, density: float = 0.05) 
             # Gradients of a confident model may be so small that their squares underflow: scale first.
             flat = gradient.flatten(1)
             unit = flat / flat.abs().amax(dim=1, keepdim=True).clamp_min(_TINY)
-            unit = unit * (size / unit.norm(dim=1, keepdim=True).clamp_min(_TINY))
-            return unit.reshape(gradient.shape)
+            lengths: Tensor = unit.norm(dim=1, keepdim=True)
+            return (unit * (size / lengths.clamp_min(_TINY))).reshape(gradient.shape)
         case "l1":
             flat = gradient.flatten(1)
             most = max(1, round(density * flat.shape[1]))

@@ -14,12 +14,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import binom
 
 from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
-from wardline.core import UsageError, Verdict
+from wardline.core import Interval, UsageError, Verdict
 from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
@@ -246,7 +247,7 @@ def run_decisions(attack: DecisionAttack, target: Target, data: Labelled, budget
     """Run such an attack and add the distances to what the driver tells.
 
     `details` gains ``distance``: the norm, quantiles over all examples that were attacked (None where no change was
-    found for that many) and the median after so many queries. `examples` gains ``distance``, [rows], NaN for what was
+    found for that many), an interval of the median, and the median after so many queries. `examples` gains ``distance``, [rows], NaN for what was
     not attacked and infinite where nothing was found.
     """
     recorder = _Recorder(attack=attack)
@@ -302,7 +303,12 @@ def _summary(attack: DecisionAttack, searches: list[Decisions], distance: npt.ND
         {"queries": queries, "median": _finite(_quantile(np.concatenate([_at(s, queries) for s in searches]), 0.5))}
         for queries in at
     ]
-    return {"norm": attack.ball.norm, "quantiles": quantiles, "curve": curve}
+    return {
+        "norm": attack.ball.norm,
+        "quantiles": quantiles,
+        "median_interval": _median_interval(distance),
+        "curve": curve,
+    }
 
 
 def _at(search: Decisions, queries: float) -> npt.NDArray[np.float64]:
@@ -316,6 +322,19 @@ def _at(search: Decisions, queries: float) -> npt.NDArray[np.float64]:
 def _quantile(values: npt.NDArray[np.float64], q: float) -> float:
     # Not interpolated: between a number and infinity there is nothing.
     return float(np.quantile(values, q, method="lower"))
+
+
+def _median_interval(values: npt.NDArray[np.float64]) -> Interval | None:
+    """Between two of the values, whatever their distribution; None if there are too few, or an end is infinite.
+
+    References: Thompson 1936 (order statistics as limits of a median).
+    """
+    rank = int(binom.ppf(0.025, len(values), 0.5))
+    ordered = np.sort(values)
+    if rank < 1 or not np.isfinite(ordered[-rank]):
+        return None
+    low, high = float(ordered[rank - 1]), float(ordered[-rank])
+    return Interval(low=low, high=high, level=0.95, method="order statistics")
 
 
 def _finite(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -70,13 +71,14 @@ def _once(net: nn.Module, x: Tensor, y: Tensor, *, loss: Loss, wanted: Tensor | 
         point = x.detach().requires_grad_(differentiate)
         logits = net(point)
         rows = loss_rows(loss, logits, y, wanted=wanted)
+        total = rows.sum()
         if differentiate:
             # A model without a path from input to output has no gradient at all: zeros, which the checks report.
-            gradient = torch.autograd.grad(rows.sum(), point, allow_unused=True)[0] if rows.requires_grad else None
+            gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if rows.requires_grad else None
             gradient = torch.zeros_like(point) if gradient is None else gradient
     logits = logits.detach()
-    finite = logits.isfinite().all(dim=1)
-    if gradient is not None and not finite.all():
-        gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-    misled = ((logits.argmax(dim=1) != y) & finite).float()
-    return Slope(gradient=gradient, loss=rows.detach(), misled=misled)
+    misled = logits.argmax(dim=1) != y
+    if not math.isfinite(total.item()):  # one number tells that all is well, as it nearly always is
+        misled &= logits.isfinite().all(dim=1)
+        gradient = None if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0)
+    return Slope(gradient=gradient, loss=rows.detach(), misled=misled.float())

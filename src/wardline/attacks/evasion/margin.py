@@ -57,10 +57,7 @@ def linear_margin(
     for other in range(len(weights)):
         gap = logits[np.arange(len(x)), y] - logits[:, other]
         normal = weights[other] - weights[y]  # the gap falls by this times the change
-        if bounds is None:
-            size = _unbounded(gap, normal, norm)
-        else:
-            size = _bounded(gap, normal, x, norm=norm, bounds=bounds)
+        size = _unbounded(gap, normal, norm) if bounds is None else _bounded(gap, normal, x, norm=norm, bounds=bounds)
         least = np.where(y == other, least, np.minimum(least, np.where(gap <= 0, 0.0, size)))
     return least
 
@@ -75,7 +72,8 @@ def _unbounded(gap: Floats, normal: Floats, norm: Norm) -> Floats:
             slope = np.abs(normal).max(axis=1)
         case _:
             assert_never(norm)
-    return np.divide(gap, slope, out=np.full(len(gap), np.inf), where=slope > 0)
+    size: Floats = np.divide(gap, slope, out=np.full(len(gap), np.inf), where=slope > 0)
+    return size
 
 
 def _bounded(gap: Floats, normal: Floats, x: Floats, *, norm: Norm, bounds: tuple[float, float]) -> Floats:

@@ -82,7 +82,8 @@ def ce_against_dlr(ce: AttackResult, dlr: AttackResult) -> Check:
     """Whether a loss that ignores the scale of the logits succeeds where cross-entropy does not.
 
     Args:
-        ce, dlr: two attacks alike but for the loss, on the same examples.
+        ce: an attack that climbs cross-entropy.
+        dlr: the same with the difference of logits ratio, on the same examples.
 
     Raises:
         ValueError: if their examples differ.
@@ -100,7 +101,8 @@ def black_box_against_white_box(white_box: AttackResult, black_box: AttackResult
     """Whether an attack without gradients succeeds where one with them does not: then the gradients mislead.
 
     Args:
-        white_box, black_box: attacks within the same threat, on the same examples.
+        white_box: an attack with gradients.
+        black_box: one without, within the same threat and on the same examples.
 
     Raises:
         ValueError: if their examples differ.
@@ -118,7 +120,8 @@ def steps_help(few: AttackResult, many: AttackResult) -> Check:
     """Whether a search has converged: many more steps should not break many more examples.
 
     Args:
-        few, many: one attack with its usual steps, and with several times as many, on the same examples.
+        few: an attack with its usual steps.
+        many: the same with several times as many, on the same examples.
 
     Raises:
         ValueError: if their examples differ.

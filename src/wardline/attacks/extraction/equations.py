@@ -23,7 +23,7 @@ from wardline.models.predictor import Inputs
 from wardline.models.torch_predictor import TorchPredictor
 
 _SPARE = 16  # questions that test the first solution
-_TOLERANCE = 1e-3  # of logits: beyond it, answers were rounded or the model is not linear
+_TOLERANCE = 1e-3  # of logits and probabilities: beyond it, answers were rounded or the model is not linear
 _ROUNDING = 0.08  # of probabilities: rounding to one decimal moves them by 0.05, and the fit by a little more
 _SATURATED = -60.0  # logarithms of probabilities below this are those of a zero
 _GENEROUS = 20  # times as many questions as unknowns, where answers were rounded
@@ -111,7 +111,7 @@ class Equations:
             asked, answers = theft.transcript()
             weights = from_probabilities(design.of(asked), answers)
             theft.hand_in(design.predictor(weights, theft))
-            theft.doubts[:] = [_linearity(weights, design.of(asked), answers)]
+            theft.doubts[:] = [_linearity(weights, design.of(asked), answers, rounded=_rounded(scores))]
             left = total - theft.queries
             if left <= 0:
                 return
@@ -185,12 +185,18 @@ def _error(weights: Numbers, design: Numbers, scores: Floats) -> float:
     return float(np.abs(design @ weights - centred).max())
 
 
-def _linearity(weights: Numbers, design: Numbers, answers: Floats) -> Check:
+def _rounded(scores: Floats) -> bool:
+    """Whether the probabilities behind these scores have at most five decimals."""
+    digits = np.exp(scores.astype(np.float64)) * 1e5
+    return bool((np.abs(digits - np.round(digits)) < 0.05).all())
+
+
+def _linearity(weights: Numbers, design: Numbers, answers: Floats, *, rounded: bool) -> Check:
     """Whether a linear model gives these answers but for rounding; if not, a poor copy is no merit of the model's."""
     off = float(np.quantile(np.abs(softmax(design @ weights, axis=1) - answers), 0.95))
     return Check(
         name="linear",
-        outcome=Verdict.PASS if off <= _ROUNDING else Verdict.INCONCLUSIVE,
+        outcome=Verdict.PASS if off <= (_ROUNDING if rounded else _TOLERANCE) else Verdict.INCONCLUSIVE,
         detail=f"95 % of the answers are within {off:.2g} of those of the linear model that fits them best",
     )
 

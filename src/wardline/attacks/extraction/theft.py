@@ -91,7 +91,7 @@ class Theft:
         self.access, self.classes, self.pool, self.seeds = target.access, target.classes, data.pool, seeds
         self.asked: list[Inputs] = []
         self.answers: list[Floats] = []
-        self.curve: list[dict[str, float]] = []
+        self.curve: list[dict[str, Any]] = []
         self.doubts: list[Check] = []
         self.copy: Predictor | None = None
         self._target, self._held_out, self._expected = target, data.held_out, expected
@@ -161,8 +161,8 @@ class Theft:
     def hand_in(self, copy: Predictor) -> None:
         """Let a copy be judged; the adversary is not told how it fared."""
         self.copy = copy
-        agreement = float(self.agrees().mean()) if len(self._expected) else 0.0
-        self.curve.append({"queries": self.queries, "agreement": agreement})
+        agreed, n = int(self.agrees().sum()), len(self._expected)
+        self.curve.append({"queries": self.queries, "agreement": agreed / n, "interval": clopper_pearson(agreed, n)})
 
     def agrees(self) -> npt.NDArray[np.bool_]:
         """Whether the copy says what the model says, on each input held out."""

@@ -167,6 +167,9 @@ def _repetition(subject: Subject, first: _Trial) -> Check:
     again = _Trial(subject)
     one, other = first.result.to_json(), again.result.to_json()
     names = [name for name in one if one[name] != other.get(name)]
+    # Two rates may be equal by chance; the inputs that were found are not.
+    before, after = _arrays(dict(first.result.examples)), _arrays(dict(again.result.examples))
+    names += [f"examples.{name}" for name in before if before[name] != after.get(name)]
     return _check("same-seed-same-json", not names, f"fields that differ: {', '.join(names) or 'none'}")
 
 
@@ -288,7 +291,9 @@ def _arrays(data: Any) -> dict[str, object]:
     if isinstance(data, np.ndarray):
         return {"data": data.tolist() if data.dtype == object else data.tobytes()}
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
-        parts = {entry.name: getattr(data, entry.name) for entry in dataclasses.fields(data)}
+        data = {entry.name: getattr(data, entry.name) for entry in dataclasses.fields(data)}
+    if isinstance(data, dict):
+        parts: dict[str, Any] = data
         return {f"{name}.{inner}": value for name, part in parts.items() for inner, value in _arrays(part).items()}
     return {}
 

@@ -32,6 +32,7 @@ class Characters:
         ranking: how words are ranked.
         beam: states kept for each text, at least 1.
         queries_each: queries for each text at most; None for no end.
+        patience: visits in a row that do not move the margin, after which a text is given up; None for no end.
         numbers: whether words with digits may be edited too. A spammer who garbles the number to call gains nothing.
 
     Raises:
@@ -48,6 +49,7 @@ class Characters:
     ranking: Ranking = "deletion"
     beam: int = 1
     queries_each: int | None = None
+    patience: int | None = None
     numbers: bool = False
 
     def __post_init__(self) -> None:
@@ -118,7 +120,13 @@ class Characters:
         ]
 
     def _search(self) -> Search:
-        return Search(ranking=self.ranking, beam=self.beam, passes=self.edits_per_word, queries_each=self.queries_each)
+        return Search(
+            ranking=self.ranking,
+            beam=self.beam,
+            passes=self.edits_per_word,
+            queries_each=self.queries_each,
+            patience=self.patience,
+        )
 
 
 def within_edits(changed: Inputs, original: Inputs, *, edits: int, numbers: bool) -> npt.NDArray[np.bool_]:

@@ -68,6 +68,8 @@ class Search:
         beam: states kept for each text, at least 1; 1 is greedy.
         passes: how often each word is visited, at least 1.
         queries_each: queries for each text at most, ranking included; None for no end.
+        patience: visits in a row without any change of the margin, after which a text is given up; None for no end. A
+            defence that undoes all that is tried would otherwise be asked about every word.
 
     Raises:
         ValueError: for a number out of range.
@@ -77,12 +79,14 @@ class Search:
     beam: int = 1
     passes: int = 1
     queries_each: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.ranking not in ("deletion", "temporal"):
             raise ValueError("ranking must be deletion or temporal")
-        if self.beam < 1 or self.passes < 1 or (self.queries_each is not None and self.queries_each < 1):
-            raise ValueError("beam, passes and queries_each must be at least 1")
+        ends = [end for end in (self.queries_each, self.patience) if end is not None]
+        if min(self.beam, self.passes, *ends) < 1:
+            raise ValueError("beam, passes, queries_each and patience must be at least 1")
 
     def run(self, target: Target, batch: Batch, moves: Moves) -> tuple[Check, ...]:
         """Search, and write the best text found for each row into `batch.best`.
@@ -161,6 +165,8 @@ class Search:
             at += len(states)
             text.asked += len(states)
             text.keep(known, self.beam)
+            if text.idle == self.patience:
+                text.open = False
             batch.best[text.row] = text.kept[0].text
 
 
@@ -174,11 +180,14 @@ class _Text:
     kept: list[State] = field(default_factory=list)
     clean: float = np.inf
     asked: int = 0
+    idle: int = 0
     open: bool = False
     cut_short: bool = False
 
     def keep(self, new: list[State], beam: int) -> None:
         """The best of what there was and what is new; a success closes the text."""
+        before = {state.margin for state in self.kept}
+        self.idle = self.idle + 1 if {state.margin for state in new} <= before else 0
         done = [state for state in new if state.margin < 0]
         if done:
             self.kept = [min(done, key=lambda state: (state.loss, state.cost, state.margin))]

@@ -134,10 +134,10 @@ def conformal_p_values(clean: npt.NDArray[np.float64], scores: npt.NDArray[np.fl
 def false_discovery_rows(p_values: npt.NDArray[np.float64], *, rate: float = 0.1) -> Rows:
     """The rows to call poisoned so that at most the share `rate` of them is clean, on average.
 
-    Guarantee: with conformal p-values of independent rows, from one trusted set and a score that was fixed beforehand, the
-    false discovery rate is at most `rate` (the p-values depend on each other positively, which the procedure allows;
-    Bates et al. 2023, theorem 2). A ranking of training rows scores rows by each other. Each of its p-values is valid
-    then, but the bound on the rate is not proven; in our tests it held.
+    Guarantee: with conformal p-values of independent rows, from one trusted set and a score that was fixed beforehand,
+    the false discovery rate is at most `rate` (the p-values depend on each other positively, which the procedure
+    allows; Bates et al. 2023, theorem 2). A ranking of training rows scores rows by each other. Each of its p-values is
+    valid then, but the bound on the rate is not proven; in our tests it held.
 
     Args:
         p_values: one a row.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from wardline.core.checks import probability
+from wardline.core import Claim
 from wardline.models.predictor import Inputs, Predictor
-from wardline.robust.sanitise.ranking import conformal_p_values
+from wardline.robust.conformal import Calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,14 +20,14 @@ class StripMonitor:
         predictor: the model.
         overlays: clean images that are added to every input, [overlays, ...].
         high: the greatest value of a pixel; sums are cut there.
-        clean_scores: scores of clean images that are not among the overlays.
+        calibration: scores of clean images that are not among the overlays.
         false_alarm_rate: what `flags` keeps to.
     """
 
     predictor: Predictor
     overlays: Inputs = field(repr=False)
     high: float
-    clean_scores: npt.NDArray[np.float64] = field(repr=False)
+    calibration: Calibration = field(repr=False)
     false_alarm_rate: float
 
     def scores(self, x: Inputs) -> npt.NDArray[np.float64]:
@@ -36,7 +36,7 @@ class StripMonitor:
 
     def p_values(self, x: Inputs) -> npt.NDArray[np.float64]:
         """How rare each input's score is among clean ones; see `flags` for what that guarantees."""
-        return conformal_p_values(self.clean_scores, self.scores(x))
+        return self.calibration.p_values(self.scores(x))
 
     def flags(self, x: Inputs) -> npt.NDArray[np.bool_]:
         """Which inputs to hold back.
@@ -47,7 +47,11 @@ class StripMonitor:
 
         References: Vovk, Gammerman and Shafer 2005, chapter 2.
         """
-        return self.p_values(x) <= self.false_alarm_rate
+        return self.calibration.alarms(self.scores(x), false_alarm_rate=self.false_alarm_rate)
+
+    def claim(self) -> Claim:
+        """The guarantee of `flags` as a value."""
+        return self.calibration.claim(self.false_alarm_rate, of="strip")
 
 
 def strip_monitor(
@@ -70,21 +74,22 @@ def strip_monitor(
         high: the greatest value of a pixel.
 
     Raises:
-        ValueError: for a model that gives labels alone, or too few calibration images for the rate.
+        ValueError: for a model that gives labels alone, no overlay, or too few calibration images for the rate.
 
     References: Gao et al. 2019, sections 4 and 5.
     """
-    probability("false_alarm_rate", false_alarm_rate)
     if predictor.gives == "labels":
         raise ValueError("entropy needs probabilities or logits, and this model gives labels")
-    if not len(overlays) or (len(calibration) + 1) * false_alarm_rate < 1:
-        needed = int(np.ceil(1 / false_alarm_rate)) - 1
-        raise ValueError(f"at least one overlay and {needed} calibration images are needed")
+    if not len(overlays):
+        raise ValueError("at least one overlay is needed")
+    scores = _scores(predictor, calibration, overlays=overlays, high=high)
+    calibrated = Calibration(scores=scores)
+    calibrated.threshold(false_alarm_rate)  # refuses a rate that so few images cannot keep
     return StripMonitor(
         predictor=predictor,
         overlays=overlays,
         high=high,
-        clean_scores=_scores(predictor, calibration, overlays=overlays, high=high),
+        calibration=calibrated,
         false_alarm_rate=false_alarm_rate,
     )
 

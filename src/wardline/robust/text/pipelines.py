@@ -63,7 +63,7 @@ class Defences:
             "hardened": hard,
             "hardened, normalise, spelling": Defended(hard, [normalise, spelling]),
             "monitor": Defended(plain, [], monitor=monitor),
-            "all": Defended(hard, [normalise, spelling], monitor=monitor),
+            "everything": Defended(hard, [normalise, spelling], monitor=monitor),
         }
 
     def train(

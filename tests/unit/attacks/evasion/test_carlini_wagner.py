@@ -32,7 +32,7 @@ def data() -> Labelled:
 
 @pytest.fixture(scope="module")
 def result(net: nn.Module, data: Labelled) -> AttackResult:
-    return CarliniWagner(steps=200).run(target_of(net), data, Budget(), 0)
+    return CarliniWagner(steps=200, rate=0.03).run(target_of(net), data, Budget(), 0)
 
 
 def test_distances_of_a_linear_model_are_its_margins() -> None:
@@ -70,14 +70,14 @@ def test_the_rate_is_the_one_at_the_radius(net: nn.Module, data: Labelled, resul
 def test_features_that_cannot_change_do_not(net: nn.Module, data: Labelled) -> None:
     mutable = np.arange(64) % 2 == 0
     target = Target(TorchPredictor(net, classes=10), InputSpec(shape=(64,), mutable=mutable))
-    result = CarliniWagner(ball=Ball(norm="l2", radius=4.0), steps=100).run(target, data, Budget(), 0)
+    result = CarliniWagner(ball=Ball(norm="l2", radius=4.0), steps=200, rate=0.03).run(target, data, Budget(), 0)
     assert result.rate is not None
     assert result.rate > 0.9
     assert np.array_equal(result.examples["adversarial"][:, ~mutable], data.x[:, ~mutable])
 
 
 def test_confidence_costs_distance(net: nn.Module, data: Labelled, result: AttackResult) -> None:
-    sure = CarliniWagner(steps=100, confidence=2.0).run(target_of(net), data, Budget(), 0)
+    sure = CarliniWagner(steps=200, rate=0.03, confidence=2.0).run(target_of(net), data, Budget(), 0)
     assert np.nanmedian(sure.examples["distance"]) > 1.05 * np.nanmedian(result.examples["distance"])
 
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from digits_net import SPEC, digits, target_of, trained
 from torch import nn
 
+from digits_net import SPEC, digits, target_of, trained
 from wardline.attacks.evasion.ascent import ascend
 from wardline.attacks.evasion.expectation import slope
 from wardline.attacks.evasion.gradient import Fgsm, Pgd, pgd_dlr, pgd_targeted

@@ -64,6 +64,25 @@ def test_distances_approach_the_margin_of_a_linear_model_and_never_fall_below_it
     assert curve == sorted(curve, reverse=True)
 
 
+def test_the_interval_of_the_median_holds_it():
+    told = attacked(queries=500)[0].details["distance"]
+    assert told["median_interval"].low <= told["quantiles"]["0.5"] <= told["median_interval"].high
+
+
+def test_pictures_and_rows_are_attacked_alike():
+    class Pictured(Line):
+        def answer(self, x):
+            return super().answer(x.reshape(len(x), -1))
+
+    flat = attacked(queries=400)[0]
+    data = labelled(Line())
+    pictures = Labelled(x=data.x.reshape(-1, 1, 4, 5), y=data.y)
+    target = Target(Pictured(), InputSpec(shape=(1, 4, 5), low=-10, high=10))
+    result = HopSkipJump(queries=400).run(target, pictures, Budget(), 3)
+    assert result.examples["distance"].tolist() == flat.examples["distance"].tolist()
+    assert result.examples["adversarial"].shape == pictures.x.shape
+
+
 def test_success_within_a_radius_is_what_the_distances_say():
     wide, data, _ = attacked()
     radius = float(np.median(wide.examples["distance"]))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from digits_net import digits, target_of, trained
 from torch import nn
 
+from digits_net import digits, target_of, trained
 from wardline.attacks.evasion.gradient import Pgd, pgd_dlr
 from wardline.attacks.evasion.masking import (
     black_box_against_white_box,
@@ -20,10 +20,12 @@ from wardline.attacks.evasion.masking import (
     wide_open,
     with_checks,
 )
+from wardline.attacks.evasion.probe import probe_masking
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.result import AttackResult, Budget
+from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Verdict
-from wardline.robust.ball import Ball
+from wardline.robust.ball import Ball, Norm
 
 BALL = Ball(norm="linf", radius=0.08)
 TOLERANT = Budget(batch=200, tolerated=0.9)
@@ -177,3 +179,35 @@ def test_headway_counts_the_share_that_did_not_move() -> None:
     assert headway(0, 0).outcome is Verdict.PASS
     assert headway(1, 100).outcome is Verdict.PASS
     assert headway(20, 100).outcome is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_probe_believes_an_honest_model_and_doubts_one_that_hides_its_gradients(
+    net: nn.Module, data: Labelled, norm: Norm
+) -> None:
+    ball = Ball(norm=norm, radius={"linf": 0.08, "l2": 0.5, "l1": 1.5}[norm])
+    some = Labelled(x=data.x[:64], y=data.y[:64])
+    honest, hiding = (probe_masking(target_of(model), some, ball=ball) for model in (net, Scaled(net)))
+    assert {check.outcome for check in honest} == {Verdict.PASS}
+    assert {check.name for check in hiding if check.outcome is not Verdict.PASS} >= {
+        "zero-gradients",
+        "ce-against-dlr",
+        "wide-open",
+    }
+
+
+def test_a_probe_takes_any_attack_without_gradients_for_comparison(net: nn.Module, data: Labelled) -> None:
+    some = Labelled(x=data.x[:64], y=data.y[:64])
+    # An attack on the twin that hides nothing plays the black box, on a model whose gradients are hidden.
+
+    class Transfer:
+        id, needs, paper = "transfer", Access.LABELS, "none"
+
+        def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
+            return Pgd(ball=BALL).run(target_of(net), data, budget, seed)
+
+    checks = {
+        check.name: check.outcome
+        for check in probe_masking(target_of(Scaled(net)), some, ball=BALL, black_box=Transfer())
+    }
+    assert checks["black-box-against-white-box"] is Verdict.INCONCLUSIVE

@@ -69,7 +69,7 @@ def test_noisy_copies_keep_the_class_of_rows_far_from_the_boundary() -> None:
 
 
 def test_shifted_pictures_keep_their_class_if_nothing_near_them_changes_it() -> None:
-    """The model looks at one corner: a picture with a broad bright corner endures shifts, a single bright pixel none."""
+    """The model looks at one corner: a broad bright corner endures shifts, a bright pixel does not."""
     pictures = np.zeros((4, 1, 6, 6), dtype=np.float32)
     pictures[0, 0, :4, :4] = 1.0
     pictures[1, 0, 0, 0] = 1.0

@@ -122,7 +122,20 @@ def test_a_model_that_refuses_has_not_been_broken():
     assert run(Search(), model, 1, "a") == ["y"]  # the margin fell, and x gave no answer
 
 
-@pytest.mark.parametrize("wrong", [{"beam": 0}, {"passes": 0}, {"queries_each": 0}, {"ranking": "all"}])
+def test_a_text_that_nothing_moves_is_given_up_where_patience_ends():
+    given = "a b c d e f"
+    deaf = Weighted(dict.fromkeys("abcdefxy", 1.0))
+    run(Search(patience=2), deaf, 6, given)
+    assert [len(batch) for batch in deaf.batches] == [1, 6, 2, 2]
+    # One word that moves it sets the count back.
+    once = Weighted(dict.fromkeys("abcdefxy", 1.0) | {"b": 2.0})
+    assert run(Search(patience=2), once, 6, given) == ["a x c d e f"]
+    assert [len(batch) for batch in once.batches] == [1, 6, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"beam": 0}, {"passes": 0}, {"queries_each": 0}, {"patience": 0}, {"ranking": "all"}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         Search(**wrong)

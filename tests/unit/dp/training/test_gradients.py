@@ -13,6 +13,7 @@ from wardline.dp.training._layers import Convolutional
 from wardline.dp.training.gradients import ROWS_AT_ONCE, clipped_gradient_sum, unsafe_gradient_norms
 from wardline.dp.training.noise import ROUNDING_MARGIN
 from wardline.models import Cnn, Logistic, Mlp, build, columns, torch_generator
+from wardline.models.architecture import ResNet
 
 ARCHITECTURES = [
     Logistic(inputs=5, classes=3),

@@ -10,6 +10,7 @@ from wardline.dp import DpSgdConfig, epsilon_spent, train_dp, training_claim
 from wardline.dp.training import private as module
 from wardline.dp.training.gradients import ClippedSum
 from wardline.models import Cnn, Logistic, Mlp, columns
+from wardline.models.architecture import ResNet
 
 ARCHITECTURE = Mlp(inputs=3, hidden=(4,), classes=2)
 CONFIG = DpSgdConfig(

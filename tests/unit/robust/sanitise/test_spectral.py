@@ -9,6 +9,7 @@ from torch import nn
 
 from wardline.attacks.roc import roc_curve
 from wardline.models.torch_predictor import TorchPredictor
+from wardline.robust.sanitise.representation import represent
 from wardline.robust.sanitise.spectral import spectral_signatures
 
 
@@ -33,12 +34,21 @@ def test_a_second_population_far_from_its_class_comes_first():
 def test_scores_are_squared_projections_on_the_first_principal_component(digits, clean):
     from sklearn.decomposition import PCA
 
-    from wardline.robust.sanitise.representation import represent
-
     rows = digits.y == 7
     ranking = spectral_signatures(clean.model, digits.x, digits.y)
     projected = PCA(n_components=1, svd_solver="full").fit_transform(represent(clean.model, digits.x).hidden[rows])
     np.testing.assert_allclose(ranking.scores[rows], projected[:, 0] ** 2, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.crosscheck
+def test_scores_are_those_of_the_adversarial_robustness_toolbox(digits, clean):
+    poison = pytest.importorskip("art.defences.detector.poison.spectral_signature_defense")
+    rows = digits.y == 4
+    hidden = represent(clean.model, digits.x).hidden[rows]
+    # It projects rows as they are; the algorithm projects centred ones, so it is given those.
+    theirs = poison.SpectralSignatureDefense.spectral_signature_scores(hidden - hidden.mean(axis=0))
+    ours = spectral_signatures(clean.model, digits.x, digits.y).scores[rows]
+    np.testing.assert_allclose(ours, theirs[:, 0] ** 2, rtol=1e-6, atol=1e-8)
 
 
 def test_patched_rows_stand_out_and_an_equal_share_of_the_class_hides_them(patched, veiled):

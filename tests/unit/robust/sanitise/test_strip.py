@@ -46,13 +46,32 @@ def test_scores_are_the_mean_entropy_under_all_overlays(digits, clean):
     np.testing.assert_allclose(monitor.scores(x), -np.mean(entropies), rtol=1e-9)
 
 
+def test_the_guarantee_is_a_claim(digits, clean):
+    claim = _monitor(clean, digits).claim()
+    assert (claim.id, claim.value, claim.direction) == ("monitor.strip", RATE, "at_most")
+    assert claim.parameters["calibration_inputs"] == 370
+
+
+def test_an_answer_that_is_no_number_is_held_back(digits, clean):
+    class Broken:
+        classes, gives = 10, "logits"
+
+        def answer(self, x):
+            return np.where(x[:, :, 0, 0] > 0.99, np.nan, clean.model.answer(x))
+
+    monitor = strip_monitor(Broken(), overlays=digits.spare[:5], calibration=digits.spare[5:], false_alarm_rate=RATE)
+    x = digits.test.x[:3].copy()
+    x[1, 0, 0, 0] = 1.0
+    assert monitor.flags(x)[1]
+
+
 def test_the_same_inputs_always_get_the_same_scores(digits, clean):
     monitor, again = _monitor(clean, digits), _monitor(clean, digits)
     np.testing.assert_array_equal(monitor.scores(digits.test.x), again.scores(digits.test.x))
 
 
 def test_what_cannot_be_calibrated_is_refused(digits, clean):
-    with pytest.raises(ValueError, match="999 calibration images"):
+    with pytest.raises(ValueError, match="at least 999 are needed"):
         _monitor(clean, digits, rate=0.001)
     with pytest.raises(ValueError, match="at least one overlay"):
         strip_monitor(clean.model, overlays=digits.spare[:0], calibration=digits.spare)

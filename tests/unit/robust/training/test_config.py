@@ -11,7 +11,6 @@ from wardline.robust.training.config import (
     Augmentation,
     Checks,
     Fit,
-    RobustConfig,
     Search,
     default_robust_config,
 )

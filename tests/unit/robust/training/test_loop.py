@@ -93,7 +93,7 @@ def test_networks_of_convolutions_learn_to_withstand_too(digits, architecture):
 
 
 def test_changes_of_bounded_length_are_trained_against_as_well(digits):
-    train, judge = digits
+    train, _ = digits
     ball = Ball(norm="l2", radius=1.0)
     found = []
     for method in ("plain", "pgd"):
@@ -118,7 +118,7 @@ def test_training_on_noise_withstands_noise(digits):
 
 def test_a_single_step_without_a_random_start_overfits_and_the_guard_says_so(digits):
     """Wong et al. 2020, section 5.4: the model withstands the step it was trained on, and nothing else."""
-    train, judge = digits
+    train, _ = digits
     ball = Ball(norm="linf", radius=0.3)
     architecture = Mlp(inputs=64, hidden=(256,), classes=10)
     changes = {
