@@ -51,7 +51,8 @@ def service():
     names, classes = tuple(f"p{i}" for i in range(64)), tuple(map(str, range(10)))
     examples = Examples(x=x[:500], y=y[:500], unit=np.arange(500), features=names, classes=classes)
     config = PlainConfig(batch=64, epochs=10, learning_rate=5e-3)
-    model = TopOnly(TorchPredictor.of(train_plain(Mlp(inputs=64, hidden=(32,), classes=10), examples, config=config, seeds=Seeds(0))))  # fmt: skip # noqa: E501
+    network = train_plain(Mlp(inputs=64, hidden=(32,), classes=10), examples, config=config, seeds=Seeds(0))
+    model = TopOnly(TorchPredictor.of(network))
     clients = [x[np.random.default_rng(seed).choice(500, 300, replace=False)] for seed in range(19)]
     watch = calibrate([(rows, model.answer(rows)) for rows in clients], classes=10, false_alarm_rate=0.1, watch=WATCH)
     return model, watch, ExtractionData(pool=x[500:1200], held_out=x[1200:])

@@ -32,7 +32,10 @@ def test_the_page_about_attacks_breaks_its_model(capsys: pytest.CaptureFixture[s
 
 def test_the_page_about_certificates_certifies_most_digits() -> None:
     names = _run("certify-with-smoothing.md")
-    reached = [one.radius >= 0.25 and one.label == y for one, y in zip(names["certificates"], names["y"][1297:1397])]
+    reached = [
+        one.radius >= 0.25 and one.label == y
+        for one, y in zip(names["certificates"], names["y"][1297:1397], strict=True)
+    ]
     assert sum(reached) > 50
     assert names["certificates"][0].claim().direction == "at_least"
     assert (names["labels"] == names["y"][1297:1307]).mean() >= 0.5

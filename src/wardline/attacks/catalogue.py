@@ -126,7 +126,7 @@ CATALOGUE: tuple[AttackEntry, ...] = (
         family="text",
         needs=Access.SCORES,
         summary="edits characters of the words that matter most",
-        paper="Gao, Lanchantin, Soffa and Qi 2018, section 4 (DeepWordBug), each edit judged by the model",
+        paper="Gao, Lanchantin, Soffa and Qi 2018 (DeepWordBug), each edit judged by the model",
         factory="wardline.attacks.text.characters:Characters",
     ),
     AttackEntry(
@@ -134,7 +134,7 @@ CATALOGUE: tuple[AttackEntry, ...] = (
         family="text",
         needs=Access.SCORES,
         summary="replaces the words that matter most by near ones",
-        paper="Jin, Jin, Zhou and Szolovits 2020, section 3 (TextFooler), without tagger and sentence encoder",
+        paper="Jin, Jin, Zhou and Szolovits 2020, algorithm 1 (TextFooler), without tagger and sentence encoder",
         factory="wardline.attacks.text.words:Words",
     ),
     AttackEntry(
@@ -142,7 +142,7 @@ CATALOGUE: tuple[AttackEntry, ...] = (
         family="text",
         needs=Access.LABELS,
         summary="edits characters at random until the label changes",
-        paper="Gao, Lanchantin, Soffa and Qi 2018, section 5 (random edits), repeated",
+        paper="Gao, Lanchantin, Soffa and Qi 2018 (random edits, their baseline), repeated",
         factory="wardline.attacks.text.guesses:Guesses",
     ),
     # backdoors

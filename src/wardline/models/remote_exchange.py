@@ -210,6 +210,7 @@ class Exchange:
             self.close()
             if not kept:
                 raise
+            self.count(requests=1)
             return self._send(method, path, body)
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, http.client.HTTPMessage, bytes]:

@@ -63,7 +63,7 @@ class TextFeatures:
         ValueError: for sizes out of range.
 
     References: Bojanowski, Grave, Joulin and Mikolov 2017, section 3.2 (parts of words); Joulin et al. 2017 (pairs);
-        Fowler, Noll, Vo, Eastlake and Hansen, RFC 9923 (the hash).
+        Fowler, Noll and Vo 1991 (the hash).
     """
 
     buckets: int = 1 << 16

@@ -18,7 +18,7 @@ NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 
 _TINY = 1e-12
 _ROUNDING = 1e-5
-_HALVINGS = 40  # of a bracket: more than a 32-bit number can tell apart
+_HALVINGS = 30  # of a bracket: finer than 32-bit numbers tell apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ def without_limits(attack: Any, target: Target) -> Any | None:
     wider: dict[str, Any] = {}
     if "ball" in names and isinstance(target.spec, InputSpec):
         wider = {"ball": Ball(norm=attack.ball.norm, radius=largest_radius(target.spec, attack.ball.norm))}
+    elif {"changes", "cost"} <= names and isinstance(target.spec, InputSpec):
+        wider = {"changes": target.spec.features, "cost": None}
     elif "edits" in names:
         wider = {"edits": _MANY_EDITS, **({"edits_per_word": _MANY_EDITS} if "edits_per_word" in names else {})}
     elif {"share", "nearness"} <= names:

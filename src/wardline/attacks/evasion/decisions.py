@@ -27,7 +27,9 @@ from wardline.robust.ball import Ball
 UNIT = Ball(norm="l2", radius=1.0)
 """For inputs whose scale is not known: a Euclidean distance of 1."""
 
-_NUMBERS_AT_ONCE = 1 << 21  # of 32 bits each: 8 MiB of probes, which still fit the cache of a processor
+NUMBERS_AT_ONCE = 1 << 21
+"""Of 32 bits each: 8 MiB of probes, which still fit the cache of a processor."""
+
 _NATURAL = 3  # inputs of other classes that are tried as a start
 _NOISE = 50  # draws of noise that are tried where they fail
 _FALLING = 0.9  # the last half of the questions shortened the median distance by more than a tenth
@@ -102,8 +104,8 @@ class Decisions:
 
     @property
     def features(self) -> int:
-        """Numbers that an input has and that can be changed."""
-        return self.x.shape[1] if self.mutable is None else int(self.mutable.sum())
+        """Numbers that an input has and that can be changed; 1 where there is none, and then nothing is found."""
+        return self.x.shape[1] if self.mutable is None else max(1, int(self.mutable.sum()))
 
     def allowed(self, rows: Rows, probes: Floats) -> Floats:
         """The probes within the bounds and with what cannot be changed as it was: [rows, count, features]."""
@@ -125,7 +127,7 @@ class Decisions:
             BudgetSpent: if the target's budget ends.
         """
         count, width = probes.shape[1:]
-        at_once = max(1, _NUMBERS_AT_ONCE // (count * width))
+        at_once = max(1, NUMBERS_AT_ONCE // (count * width))
         found = np.empty((len(rows), count), dtype=np.bool_)
         for start in range(0, len(rows), at_once):
             part = slice(start, start + at_once)
@@ -247,8 +249,8 @@ def run_decisions(attack: DecisionAttack, target: Target, data: Labelled, budget
     """Run such an attack and add the distances to what the driver tells.
 
     `details` gains ``distance``: the norm, quantiles over all examples that were attacked (None where no change was
-    found for that many), an interval of the median, and the median after so many queries. `examples` gains ``distance``, [rows], NaN for what was
-    not attacked and infinite where nothing was found.
+    found for that many), an interval of the median, and the median after so many queries. `examples` gains
+    ``distance``, [rows], NaN for what was not attacked and infinite where nothing was found.
     """
     recorder = _Recorder(attack=attack)
     result = attack_examples(recorder, target, data, budget=budget, seed=seed)

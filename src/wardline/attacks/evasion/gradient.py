@@ -288,7 +288,8 @@ class _Search:
         self.stuck = 0
         wanted = self._wanted(index)
         generator = torch_generator(self.batch.seeds, f"restart.{index}")
-        self.left = torch.cat([self._search(rows, wanted, generator) for rows in self.left.split(self.at_once)])
+        parts = (self.left[start : start + self.at_once] for start in range(0, len(self.left), self.at_once))
+        self.left = torch.cat([self._search(rows, wanted, generator) for rows in parts])
 
     def _search(self, rows: Tensor, wanted: Tensor | None, generator: torch.Generator) -> Tensor:
         """One search for these rows; those that withstood it."""
@@ -341,6 +342,8 @@ class _Search:
         # Features that stand at their end and would be pushed beyond it must not use up the step.
         blocked = ((x >= upper) & (gradient > 0)) | ((x <= lower) & (gradient < 0))
         moved = x + ascend(gradient.masked_fill(blocked, 0.0), ball.norm, self.size)
+        if ball.norm == "l2":  # within both, as usual; their nearest common point costs as much as a pass
+            return torch.clamp(x0 + ball.project(moved - x0), lower, upper)
         return x0 + ball.project_between(moved - x0, lower - x0, upper - x0)
 
     def _note(self, rows: Tensor, x: Tensor, misled: Tensor) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.evasion.decisions import (
+    NUMBERS_AT_ONCE,
     UNIT,
     DecisionAttack,
     Decisions,
@@ -112,7 +113,7 @@ class HopSkipJump:
         """The estimated direction into the other class: [rows, features], of Euclidean length 1 or signs."""
         width = points.shape[1]
         direction = np.empty_like(points)
-        at_once = max(1, (1 << 21) // (probes * width))
+        at_once = max(1, NUMBERS_AT_ONCE // (probes * width))
         for start in range(0, len(rows), at_once):
             part = slice(start, start + at_once)
             size, place = scale[part, None, None], points[part, None]

@@ -18,10 +18,11 @@ from wardline.attacks.protocol.ledger import QueryLedger
 from wardline.attacks.protocol.spec import InputSpec, Spec, TextSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Seeds, UsageError
-from wardline.models import store
+from wardline.models import store, text_store
 from wardline.models.dispatch import predictor_of
 from wardline.models.predictor import Gives, Inputs, Predictor
 from wardline.models.remote_predictor import RemotePredictor
+from wardline.models.text import TextModel
 from wardline.models.trained import TrainedModel
 
 _FORMS = (
@@ -118,10 +119,11 @@ def _from_files(path: Path) -> Any:
             hint="write a module with a function that loads the model, and name it as package.module:function",
         )
     folder = path if path.is_dir() else path.parent
-    if (folder / "text.json").exists() and path.name not in (store.DESCRIPTION_FILE, store.WEIGHTS_FILE):
-        from wardline.models.text_store import load_text
-
-        return load_text(folder)
+    if (folder / text_store.DESCRIPTION_FILE).exists() and path.name not in (
+        store.DESCRIPTION_FILE,
+        store.WEIGHTS_FILE,
+    ):
+        return text_store.load_text(folder)
     if path.is_file() and path.name not in (store.DESCRIPTION_FILE, store.WEIGHTS_FILE):
         raise UsageError("this file is no model of this package", where=str(path), hint=_FORMS)
     return store.load(path)
@@ -191,7 +193,7 @@ def _own_spec(model: Any) -> Spec | None:
     if isinstance(model, TrainedModel) and not model.architecture.linear_inputs:
         shape = getattr(model.architecture, "shape", None)
         return InputSpec(shape=shape) if shape else None
-    return TextSpec() if type(model).__name__ == "TextModel" else None
+    return TextSpec() if isinstance(model, TextModel) else None
 
 
 def _probes(spec: Spec | None, examples: Inputs | None) -> Inputs | None:

@@ -35,7 +35,8 @@ class FirstLayer:
 
     The attack is adapted to defences. With noise or missing entries on the gradient of one row, all units are fitted at
     once: weights and bias together are d (x, 1), a matrix of rank one, whose nearest one (on the entries that were
-    shared) is the maximum-likelihood estimate under Gaussian noise. Clipping scales d and changes nothing.
+    shared) is the maximum-likelihood estimate under Gaussian noise; public rows serve as the prior. Clipping scales d
+    and changes nothing.
 
     Attributes:
         success_db: from which PSNR on a row counts as reconstructed.
@@ -101,12 +102,28 @@ class FirstLayer:
         low, high = (np.asarray(end, dtype=np.float64).ravel() for end in (spec.low, spec.high))
         if rows == 1:
             found = one_row(by_weight, by_bias, shared=data.defence.kept == 1)[None]
+            if data.defence.noise:
+                found = _weighed(np.clip(found, low, high), by_bias, data, low, high)
         else:
             usable = np.abs(by_bias) > max(_LEAST * np.abs(by_bias).max(), 2.0 * data.defence.noise)
             found = by_weight[usable] / by_bias[usable, None]
             slack = _OUTSIDE * (high - low) + data.defence.noise / np.maximum(np.abs(by_bias[usable, None]), 1e-30) * 4
             found = found[((found >= low - slack) & (found <= high + slack)).all(axis=1)]
         return np.clip(found, low, high).astype(np.float32).reshape(len(found), *spec.shape)
+
+
+def _weighed(found: Numbers, by_bias: Numbers, data: GradientData, low: Numbers, high: Numbers) -> Numbers:
+    """The row drawn towards the mean of public rows, the more the less of the gradient rises out of the noise."""
+    noise = data.defence.noise
+    signal = max(float((by_bias**2).sum()) - len(by_bias) * noise**2, 0.0)
+    if data.prior is None:
+        mean, variance = (low + high) / 2, (high - low) ** 2 / 12
+    else:
+        public = data.prior.reshape(len(data.prior), -1).astype(np.float64)
+        mean, variance = public.mean(axis=0), np.maximum(public.var(axis=0), _LEAST)
+    weight = signal * variance / (signal * variance + noise**2)
+    drawn: Numbers = mean + weight * (found - mean)
+    return drawn
 
 
 def one_row(by_weight: Numbers, by_bias: Numbers, *, shared: bool = True) -> Numbers:

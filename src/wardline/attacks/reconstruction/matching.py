@@ -33,6 +33,7 @@ _PAPERS: dict[Objective, str] = {
     "cosine": "Geiping, Bauermeister, Droege, Moeller 2020, section 4",
 }
 _GUARD = 1e-12
+_WEAK = 1e-7  # weight of the prior where entries are missing: it decides what the others leave open
 _DECAYS = (3 / 8, 5 / 8, 7 / 8)  # where the step shrinks to a tenth (Geiping et al. 2020, section 5)
 
 
@@ -40,9 +41,10 @@ _DECAYS = (3 / 8, 5 / 8, 7 / 8)  # where the step shrinks to a tenth (Geiping et
 class GradientMatching:
     """Rows whose gradient matches the shared one, found by gradient descent on the rows.
 
-    The attack is adapted to every defence: its own gradients are clipped as the sharer clips, and entries that were not
-    shared are not compared. Where there is noise, ``dlg`` and ``idlg`` look for the most probable rows, with the
-    spread of public rows (or of the whole range) as the prior; ``cosine`` relies more on smoothness.
+    The attack is adapted to every defence. Its own gradients are clipped as the sharer clips. Entries that were not
+    shared are known to be no larger than the least that was. Where there is noise or entries are missing, ``dlg`` and
+    ``idlg`` look for probable rows, with the spread of public rows (or of the whole range) as the prior; ``cosine``
+    relies more on smoothness where there is noise.
 
     Attributes:
         objective: ``dlg`` compares squared distances and searches for the classes too; ``idlg`` reads the class off the
@@ -158,7 +160,9 @@ class _Descent:
         energy = shared.square().sum(dim=1)
         noise = (defence.noise**2 * self.mask.sum(dim=1) / (energy + _GUARD)).clamp(max=1.0)
         self.smooth = attack.smooth * (1.0 + 20.0 * noise)
-        self.doubt = defence.noise**2 / (energy + _GUARD)
+        self.doubt = defence.noise**2 / (energy + _GUARD) + (_WEAK if defence.kept < 1 else 0.0)
+        # What was not shared is no larger than the least that was.
+        self.least = torch.where(shared != 0, shared.abs(), torch.inf).amin(dim=1, keepdim=True)
         self.mean, self.variance = _prior(data, spec)
         self.gradient_of = _flat_gradient(module)
         middle = ((self.low + self.high) / 2).numpy()
@@ -198,7 +202,8 @@ class _Descent:
         each: Tensor = vmap(vmap(self.gradient_of))(x, labels)  # [searches, rows, parameters]
         if self.defence.clip_norm is not None:
             each = each * (self.defence.clip_norm / (each.norm(dim=2, keepdim=True) + _GUARD)).clamp(max=1.0)
-        own, shared = each.mean(dim=1) * self.mask, self.shared
+        mean, shared = each.mean(dim=1), self.shared
+        own = mean * self.mask
         match self.attack.objective:
             case "dlg" | "idlg":
                 # In units of the shared gradient, so that one learning rate fits all networks.
@@ -206,6 +211,9 @@ class _Descent:
                 # Twice the negative log-posterior under Gaussian noise and a Gaussian prior, in the same units.
                 unlikely = ((place - self.mean).square() / self.variance).flatten(1).sum(dim=1)
                 costs = costs + self.doubt * unlikely
+                if self.defence.kept < 1:
+                    excess = (mean.abs() - self.least).relu() * (1.0 - self.mask)
+                    costs = costs + excess.square().sum(dim=1) / (shared.square().sum(dim=1) + _GUARD)
             case "cosine":
                 costs = 1.0 - functional.cosine_similarity(own, shared, dim=1)
             case _:

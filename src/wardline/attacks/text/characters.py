@@ -38,8 +38,8 @@ class Characters:
     Raises:
         ValueError: for a number out of range, or no kind.
 
-    References: Gao, Lanchantin, Soffa and Qi 2018, section 4; Boucher, Shumailov, Anderson and Papernot 2022, section
-        IV (look-alikes and invisible characters).
+    References: Gao, Lanchantin, Soffa and Qi 2018 (DeepWordBug); Boucher, Shumailov, Anderson and Papernot 2022
+        (look-alikes and invisible characters).
     """
 
     edits: int = 5
@@ -72,7 +72,7 @@ class Characters:
     @property
     def paper(self) -> str:
         """Where the method comes from."""
-        return "Gao, Lanchantin, Soffa and Qi 2018, section 4 (DeepWordBug), each edit judged by the model"
+        return "Gao, Lanchantin, Soffa and Qi 2018 (DeepWordBug), each edit judged by the model"
 
     def threat(self, target: Target) -> Threat:
         """Another answer for a text that people read alike."""

@@ -31,7 +31,7 @@ class Guesses:
     Raises:
         ValueError: for a number out of range, or no kind.
 
-    References: Gao, Lanchantin, Soffa and Qi 2018, section 5 (random edits, their baseline).
+    References: Gao, Lanchantin, Soffa and Qi 2018 (random edits, their baseline).
     """
 
     edits: int = 5
@@ -58,7 +58,7 @@ class Guesses:
     @property
     def paper(self) -> str:
         """Where the method comes from."""
-        return "Gao, Lanchantin, Soffa and Qi 2018, section 5 (random edits), repeated"
+        return "Gao, Lanchantin, Soffa and Qi 2018 (random edits, their baseline), repeated"
 
     def threat(self, target: Target) -> Threat:
         """Another answer for a text that people read alike."""

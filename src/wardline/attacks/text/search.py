@@ -22,7 +22,7 @@ from wardline.robust.text.edits import pieces
 
 Ranking: TypeAlias = Literal["deletion", "temporal"]
 """How words are ranked: by what the margin loses without the word, or by what the text before the word and the text
-from it on say with it and without it (Gao et al. 2018, section 4.1, the combined score)."""
+from it on say with it and without it (Gao et al. 2018, the combined score)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

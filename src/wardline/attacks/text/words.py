@@ -44,7 +44,7 @@ class Words:
     Raises:
         ValueError: for a number out of range.
 
-    References: Jin, Jin, Zhou and Szolovits 2020, section 3, algorithm 1.
+    References: Jin, Jin, Zhou and Szolovits 2020, algorithm 1.
     """
 
     lexicon: Lexicon | None = field(default=None, repr=False)
@@ -72,7 +72,7 @@ class Words:
     @property
     def paper(self) -> str:
         """Where the method comes from."""
-        return "Jin, Jin, Zhou and Szolovits 2020, section 3 (TextFooler), without tagger and sentence encoder"
+        return "Jin, Jin, Zhou and Szolovits 2020, algorithm 1 (TextFooler), without tagger and sentence encoder"
 
     def threat(self, target: Target) -> Threat:
         """Another answer for a text that means much the same."""

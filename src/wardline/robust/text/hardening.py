@@ -31,8 +31,8 @@ class WorstOfSome:
     Raises:
         ValueError: for a number out of range, or no kind.
 
-    References: Madry et al. 2018, section 2 (training on the worst change); Gao, Lanchantin, Soffa and Qi 2018, section
-        5 (adversarial training on misspelt words). Random tries in place of a search make it affordable and weaker.
+    References: Madry et al. 2018, section 2 (training on the worst change); Gao, Lanchantin, Soffa and Qi 2018
+        (adversarial training on misspelt words). Random tries in place of a search make it affordable and weaker.
     """
 
     kinds: tuple[Kind, ...] = KINDS

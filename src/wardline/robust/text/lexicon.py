@@ -71,7 +71,7 @@ def corpus_lexicon(
         cosine: how near a substitute is at least, in [-1, 1].
         polarity: how far the class log-odds of two words differ at most, in nats, above 0.
 
-    References: Jin, Jin, Zhou and Szolovits 2020, section 3 (TextFooler).
+    References: Jin, Jin, Zhou and Szolovits 2020 (TextFooler).
     """
     vectors = train_vectors(list(texts), seeds=seeds, least_count=least_count)
     odds = _log_odds(texts, labels, vectors)

@@ -30,8 +30,8 @@ class TextMonitor:
         guarantee is about harmless texts: nothing is promised about attacks, and one that uses known words alone is not
         seen. It ends when the source of the texts changes.
 
-    References: Vovk, Gammerman and Shafer 2005, section 2.2 (conformal p-values); Bates, Candès, Lei, Romano and Sesia
-        2023, section 2 (their use for outliers).
+    References: Vovk, Gammerman and Shafer 2005, chapter 2 (conformal p-values); Bates, Candès, Lei, Romano and Sesia
+        2023 (their use for outliers).
     """
 
     known: Collection[str] = field(repr=False)

@@ -129,6 +129,13 @@ def test_what_cannot_be_changed_stays():
     assert (result.examples["adversarial"][:, ~mutable] == data.x[:, ~mutable]).all()
 
 
+def test_where_nothing_can_be_changed_nothing_is_found():
+    spec = InputSpec(shape=(WIDTH,), low=-10, high=10, mutable=np.zeros(WIDTH, dtype=np.bool_))
+    result, _, _ = attacked(radius=100.0, queries=100, spec=spec)
+    assert result.rate == 0
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
 def test_equal_seeds_give_equal_json_and_others_do_not():
     first, again, other = (attacked(queries=300, seed=seed)[0].to_json() for seed in (3, 3, 4))
     assert first == again

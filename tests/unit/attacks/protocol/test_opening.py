@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.opening import open_target
+from wardline.attacks.protocol.preflight import preflight
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access
-from wardline.core import DataError, UsageError
+from wardline.core import DataError, UsageError, Verdict
 from wardline.models import Cnn, Logistic, TrainedModel, build, save
+from wardline.models.text import TextArchitecture, TextModel
+from wardline.models.text_features import TextFeatures
+from wardline.models.text_store import save_text
 
 X = np.random.default_rng(0).random((30, 4)).astype(np.float32)
 
@@ -117,6 +122,21 @@ def test_a_saved_model_opens_by_folder_or_file(tmp_path: Path) -> None:
     restricted = open_target(str(tmp_path), access=Access.LABELS)
     with pytest.raises(ValueError, match="needs scores"):
         restricted.scores(np.zeros((2, 1, 8, 8), np.float32))
+
+
+def test_a_saved_model_of_texts_opens_and_can_be_examined(tmp_path: Path) -> None:
+    architecture = TextArchitecture(features=TextFeatures(buckets=256), width=4, classes=2)
+    rng = np.random.default_rng(0)
+    parameters = {name: rng.normal(size=shape).astype(np.float32) for name, shape in architecture.shapes().items()}
+    save_text(TextModel(architecture=architecture, parameters=parameters, classes=("ham", "spam")), tmp_path)
+    target = open_target(str(tmp_path))
+    assert target.access is Access.SCORES
+    texts = np.array([f"some text of number {index}" for index in range(40)], dtype=object)
+    labels = target.labels(texts)
+    assert set(labels) <= {0, 1}
+    checks = {check.name: check for check in preflight(target, Labelled(x=texts, y=labels))}
+    assert checks["deterministic"].outcome is checks["batch-independent"].outcome is Verdict.PASS
+    assert "preprocessing" not in checks
 
 
 def test_a_saved_model_of_tables_needs_examples_or_a_spec(tmp_path: Path) -> None:

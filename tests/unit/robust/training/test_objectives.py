@@ -34,7 +34,7 @@ def test_plain_training_minimises_cross_entropy():
 def test_what_is_minimised_is_higher_than_the_clean_loss_and_reaches_the_parameters(method):
     network, objective, x, y = case(method)
     loss = objective(x, y)
-    assert float(loss) > float(functional.cross_entropy(network(x), y)) + 0.01
+    assert loss.item() > functional.cross_entropy(network(x), y).item() + 0.01
     loss.backward()
     assert all(value.grad is not None and value.grad.any() for value in network.parameters())
 
@@ -44,7 +44,7 @@ def test_trades_adds_what_separates_the_worst_answer_from_the_answer():
     _, much, _, _ = case("trades", strength=10.0)
     clean = functional.cross_entropy(network(x), y)
     torch.testing.assert_close(none(x, y), clean)
-    assert float(much(x, y)) > float(clean) + 0.01
+    assert much(x, y).item() > clean.item() + 0.01
 
 
 def test_noise_has_the_strength_that_was_asked_for():
