@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from wardline.attacks.evasion.gradient import Pgd
-from wardline.attacks.protocol.preflight import preflight
+from wardline.attacks.protocol.examination import preflight
 from wardline.attacks.protocol.result import Budget
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Target

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from wardline.attacks.protocol.examination import preflight, with_checks
 from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
 from wardline.attacks.protocol.opening import open_target
-from wardline.attacks.protocol.preflight import preflight, with_checks
 from wardline.attacks.protocol.result import Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec, TextSpec
 from wardline.attacks.protocol.target import Access, Target

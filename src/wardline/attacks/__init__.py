@@ -1,6 +1,8 @@
-"""Room `attacks`: membership inference and one-run privacy auditing, each with a positive control.
+"""Room `attacks`: every way that we know to break a model, and audits of what privacy mechanisms promise.
 
-Names are loaded when first used, so that importing the room does not load torch.
+What all attacks share is offered here; each family has a surface of its own: `attacks.evasion`, `.text`, `.backdoors`,
+`.membership`, `.reconstruction`, `.extraction`. Names are loaded when first used, so that importing the room does not
+load torch.
 """
 
 from __future__ import annotations
@@ -22,26 +24,48 @@ if TYPE_CHECKING:
     )
     from wardline.attacks.auditing.synthesis import Neighbours, audit_synthesis, bootstrap, rarest_row
     from wardline.attacks.auditing.training import AuditDesign, audit_training
+    from wardline.attacks.catalogue import find_attack, known_attacks
     from wardline.attacks.intervals import auc_interval, clopper_pearson
     from wardline.attacks.membership.control import memorise
     from wardline.attacks.membership.inference import MembershipSettings, Model, infer_membership
     from wardline.attacks.membership.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
     from wardline.attacks.membership.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
+    from wardline.attacks.protocol.attack import Attack, AttackEntry
+    from wardline.attacks.protocol.derived_spec import spec_from_examples
+    from wardline.attacks.protocol.examination import preflight
+    from wardline.attacks.protocol.examples import Labelled, attack_examples
+    from wardline.attacks.protocol.ledger import QueryLedger
+    from wardline.attacks.protocol.opening import open_target
+    from wardline.attacks.protocol.result import AttackResult, Budget, Threat
+    from wardline.attacks.protocol.spec import InputSpec, TextSpec
+    from wardline.attacks.protocol.target import Access, Target
     from wardline.attacks.roc import Roc, TprAtFpr, roc_curve, tpr_at_fpr
 
 __all__ = [
+    "Access",
+    "Attack",
+    "AttackEntry",
+    "AttackResult",
     "AuditDesign",
+    "Budget",
     "Check",
     "Conformance",
     "Guesses",
+    "InputSpec",
+    "Labelled",
     "MembershipSettings",
     "Model",
     "Neighbours",
+    "QueryLedger",
     "ReferenceRecipe",
     "Roc",
     "Stack",
     "Subject",
+    "Target",
+    "TextSpec",
+    "Threat",
     "TprAtFpr",
+    "attack_examples",
     "auc_interval",
     "audit_mechanism",
     "audit_p_value",
@@ -54,15 +78,20 @@ __all__ = [
     "clopper_pearson",
     "conformance",
     "epsilon_lower_bound",
+    "find_attack",
     "infer_membership",
+    "known_attacks",
     "largest_bound",
     "lira_scores",
     "loss_scores",
     "memorise",
+    "open_target",
+    "preflight",
     "rarest_row",
     "rmia_scores",
     "roc_curve",
     "scaled_confidence",
+    "spec_from_examples",
     "tpr_at_fpr",
     "train_stack",
 ]
@@ -70,49 +99,28 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "auditing.training": (
-            "AuditDesign",
-            "audit_training",
-        ),
         "auditing.canaries": ("audit_settings",),
-        "membership.control": ("memorise",),
-        "intervals": (
-            "auc_interval",
-            "clopper_pearson",
-        ),
         "auditing.mechanism_audit": ("audit_mechanism",),
         "auditing.mechanism_conformance": ("Check", "Conformance", "Subject", "conformance"),
-        "membership.inference": (
-            "MembershipSettings",
-            "Model",
-            "infer_membership",
-        ),
-        "auditing.one_run": (
-            "Guesses",
-            "audit_p_value",
-            "canaries_needed",
-            "epsilon_lower_bound",
-            "largest_bound",
-        ),
-        "roc": (
-            "Roc",
-            "TprAtFpr",
-            "roc_curve",
-            "tpr_at_fpr",
-        ),
-        "membership.scores": (
-            "lira_scores",
-            "loss_scores",
-            "rmia_scores",
-            "scaled_confidence",
-        ),
-        "membership.shadow": (
-            "ReferenceRecipe",
-            "Stack",
-            "balanced_design",
-            "train_stack",
-        ),
+        "auditing.one_run": ("Guesses", "audit_p_value", "canaries_needed", "epsilon_lower_bound", "largest_bound"),
         "auditing.synthesis": ("Neighbours", "audit_synthesis", "bootstrap", "rarest_row"),
+        "auditing.training": ("AuditDesign", "audit_training"),
+        "catalogue": ("find_attack", "known_attacks"),
+        "intervals": ("auc_interval", "clopper_pearson"),
+        "membership.control": ("memorise",),
+        "membership.inference": ("MembershipSettings", "Model", "infer_membership"),
+        "membership.scores": ("lira_scores", "loss_scores", "rmia_scores", "scaled_confidence"),
+        "membership.shadow": ("ReferenceRecipe", "Stack", "balanced_design", "train_stack"),
+        "protocol.attack": ("Attack", "AttackEntry"),
+        "protocol.derived_spec": ("spec_from_examples",),
+        "protocol.examination": ("preflight",),
+        "protocol.examples": ("Labelled", "attack_examples"),
+        "protocol.ledger": ("QueryLedger",),
+        "protocol.opening": ("open_target",),
+        "protocol.result": ("AttackResult", "Budget", "Threat"),
+        "protocol.spec": ("InputSpec", "TextSpec"),
+        "protocol.target": ("Access", "Target"),
+        "roc": ("Roc", "TprAtFpr", "roc_curve", "tpr_at_fpr"),
     },
     extra="torch",
 )

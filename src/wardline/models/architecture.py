@@ -112,8 +112,8 @@ class ResNet:
     stretched from [0, 1] to [-2, 2] inside of the network, so that an attacker's ball is one of the pixels themselves.
 
     Layer normalisation stands after the mean because group normalisation before it takes away much of what a mean can
-    tell: on 4,000 MNIST images, after three epochs without a defence, 0.90 of 200 others were right, and 0.65 with it
-    before.
+    tell. After two epochs on CIFAR-10 without a defence 0.554 of 4,660 other images were right, and 0.504 with group
+    normalisation before the mean; after three on 4,000 MNIST images 0.90 of 200, and 0.65 (one run each).
 
     It has group normalisation (Wu and He 2018, groups of eight channels) and no batch normalisation: what it
     says of an image depends on no other image, in training as little as in service. Training with

@@ -11,7 +11,7 @@ from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Target
 from wardline.models import Differentiable
-from wardline.robust.corruption_report import corruption_report
+from wardline.robust.corrupted_accuracy import corruption_report
 from wardline.robust.corruptions import CORRUPTIONS, SEVERITIES
 
 _EXAMPLES = 200

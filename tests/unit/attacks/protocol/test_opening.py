@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wardline.attacks.protocol.examination import preflight
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.opening import open_target
-from wardline.attacks.protocol.preflight import preflight
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access
 from wardline.core import DataError, UsageError, Verdict

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from torch import nn
 
+from wardline.attacks.protocol.examination import preflight, with_checks
 from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
 from wardline.attacks.protocol.ledger import QueryLedger
-from wardline.attacks.protocol.preflight import preflight, with_checks
 from wardline.attacks.protocol.result import Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target

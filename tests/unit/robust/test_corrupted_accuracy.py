@@ -8,7 +8,7 @@ import pytest
 from wardline.core import canonical_json
 from wardline.models.answers import AnswerForm
 from wardline.models.callable_predictor import CallablePredictor
-from wardline.robust.corruption_report import corruption_report
+from wardline.robust.corrupted_accuracy import corruption_report
 
 RNG = np.random.default_rng(0)
 
