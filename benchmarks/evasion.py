@@ -32,7 +32,7 @@ from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.ball import Ball
 
 STEPS, BATCH = 40, 128
-DATA = Path(os.environ.get("WARDLINE_DATA", "data"))
+DATA = Path(os.environ.get("WARDLINE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Arrays = tuple[np.ndarray, np.ndarray]
 Attack = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

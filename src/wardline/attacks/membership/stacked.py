@@ -38,15 +38,17 @@ def stacked_logits(architecture: Architecture, parameters: Mapping[str, Tensor],
     if isinstance(architecture, Cnn):
         hidden = _convolved(architecture, parameters, hidden)
     names = [name.removesuffix(".weight") for name in parameter_shapes(architecture) if name.endswith(".weight")]
+    # Units before rows: so the gradient of a weight comes out in the weight's own layout, and nothing is copied.
+    hidden = hidden.transpose(1, 2)
     for name in names:
         weight = parameters[f"{name}.weight"]
         if name == "wide":
-            hidden = torch.baddbmm(hidden, x[..., architecture.inputs :], weight.transpose(1, 2))
+            hidden = torch.baddbmm(hidden, weight, x[..., architecture.inputs :].transpose(1, 2))
         elif weight.ndim == 3:
-            hidden = torch.baddbmm(parameters[f"{name}.bias"][:, None], hidden, weight.transpose(1, 2))
+            hidden = torch.baddbmm(parameters[f"{name}.bias"][..., None], weight, hidden)
             if name != "head":
                 hidden = functional.relu(hidden, inplace=True)
-    return hidden
+    return hidden.transpose(1, 2)
 
 
 def _convolved(architecture: Cnn, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -24,5 +24,5 @@ __getattr__ = lazy(
         "guesses": ("Guesses",),
         "words": ("Words",),
     },
-    extra="torch",
+    extra="text",
 )

@@ -42,5 +42,5 @@ __getattr__ = lazy(
         "pipelines": ("Defences",),
         "spelling": ("Spelling",),
     },
-    extra="torch",
+    extra="text",
 )
