@@ -20,6 +20,7 @@ SECONDS: Mapping[Tier, float] = {"quick": 120.0, "standard": 600.0, "deep": 3600
 _ORDER: tuple[Tier, ...] = ("quick", "standard", "deep")
 _GRADIENTS: frozenset[Kind] = frozenset({"images", "rows"})
 _TABLES: frozenset[Kind] = frozenset({"rows", "constrained rows"})
+_CONSTRAINED: frozenset[Kind] = frozenset({"constrained rows"})
 _TEXTS: frozenset[Kind] = frozenset({"texts"})
 
 
@@ -111,7 +112,8 @@ _OFFERS: tuple[_Offer, ...] = (
         norms=("l2",),
         only=Access.LABELS,
     ),
-    _Offer(tier="quick", kinds=_TABLES, step=Step(attack="evasion.tabular", weight=2.0), norms=None),
+    # A radius says nothing about rows with categories: there a number of columns may be changed instead.
+    _Offer(tier="quick", kinds=_CONSTRAINED, step=Step(attack="evasion.tabular", weight=2.0), norms=None),
     _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.characters", weight=2.0, most=500), norms=None),
     _Offer(tier="quick", kinds=_TEXTS, step=Step(attack="text.words", weight=2.0, most=500), norms=None),
     _Offer(
