@@ -16,8 +16,8 @@ import numpy as np
 
 from wardline.attacks.catalogue import find_attack
 from wardline.attacks.protocol.attack import AttackEntry
-from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.examination import preflight
+from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec, Spec
 from wardline.attacks.protocol.target import Target

@@ -27,7 +27,7 @@ _ROWS_OF_CONVOLUTIONS = 64
 """Rows of a convolutional network that are searched for at a time.
 
 What the layers keep for the backward pass then stays near the processor: with a small network and others at work on the
-machine, a row was measured to take 0.65 of its time in batches of 128; alone on the machine 0.92 to 0.96.
+machine, a row was measured to take 0.65 of its time in batches of 128; with less beside it 0.91 to 0.96.
 """
 
 EIGHT = Ball(norm="linf", radius=8 / 255)
