@@ -12,7 +12,7 @@ import pytest
 import subjects
 from subjects import neighbours
 
-from wardline.attacks import mechanism_conformance as suite
+from wardline.attacks.auditing import mechanism_conformance as suite
 from wardline.attacks.auditing.mechanism_conformance import ALARM, conformance
 
 TRIALS = 200_000

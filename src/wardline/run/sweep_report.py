@@ -22,6 +22,18 @@ LIMITS = (
 )
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse to write where a file stands that no sweep wrote. Asked before anything is trained or charged.
+
+    Raises:
+        WorkspaceError: naming the file.
+    """
+    if path.exists() and not path.read_text("utf-8", errors="replace").startswith(f"# {MARK}"):
+        raise WorkspaceError(
+            "this file exists, and no sweep wrote it", where=str(path), hint="choose another name with --write"
+        )
+
+
 def write_policy(loaded: LoadedPolicy, plan: Plan, *, path: Path, found: str) -> None:
     """Write the policy with the settings of a plan spelled out.
 
@@ -34,10 +46,7 @@ def write_policy(loaded: LoadedPolicy, plan: Plan, *, path: Path, found: str) ->
     Raises:
         WorkspaceError: if the file is there and somebody else wrote it, or it cannot be written.
     """
-    if path.exists() and not path.read_text("utf-8", errors="replace").startswith(f"# {MARK}"):
-        raise WorkspaceError(
-            "this file exists, and no sweep wrote it", where=str(path), hint="choose another name with --write"
-        )
+    refuse_foreign(path)
     training = plan.training
     settings = {
         "epsilon": training.epsilon,

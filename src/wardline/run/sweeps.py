@@ -16,7 +16,7 @@ from wardline.policy import LoadedPolicy, load_policy
 from wardline.run.inputs import Inputs, load_inputs, load_public, select
 from wardline.run.sweep import Floor, plan_at, sweep_public
 from wardline.run.sweep_private import Chosen, Cost, private_cost, sweep_private
-from wardline.run.sweep_report import LIMITS, render_sweep, told, write_policy
+from wardline.run.sweep_report import LIMITS, refuse_foreign, render_sweep, told, write_policy
 from wardline.run.workspace import Workspace
 
 
@@ -90,6 +90,7 @@ def sweep(
     """
     progress = progress or NoProgress()
     loaded = load_policy(policy)
+    refuse_foreign(options.write)
     inputs = load_inputs(loaded, local_copy=options.local_copy, progress=progress)
     out = options.out or Path("sweeps") / loaded.policy.project
     with Workspace(out) as workspace, one_thread():
