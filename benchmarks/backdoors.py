@@ -27,10 +27,10 @@ from wardline.robust.sanitise.clustering import activation_clusters
 from wardline.robust.sanitise.influence import influence_on, self_influence
 from wardline.robust.sanitise.learner import NetworkLearner
 from wardline.robust.sanitise.neighbours import neighbour_disagreement
-from wardline.robust.sanitise.neural_cleanse import TriggerSearch, neural_cleanse
 from wardline.robust.sanitise.partitions import certified_accuracy, train_partitions
 from wardline.robust.sanitise.spectral import spectral_signatures
 from wardline.robust.sanitise.strip import strip_monitor
+from wardline.robust.sanitise.trigger_search import TriggerSearch, neural_cleanse
 
 DATA = Path(os.environ.get("WARDLINE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ARCHITECTURE = Cnn(shape=(1, 28, 28), channels=(8, 16), hidden=32, classes=10)

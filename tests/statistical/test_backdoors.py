@@ -14,10 +14,10 @@ from wardline.attacks.backdoors.poisons import Stamped
 from wardline.core import Seeds
 from wardline.models import Mlp
 from wardline.robust.sanitise.learner import NetworkLearner
-from wardline.robust.sanitise.neural_cleanse import neural_cleanse
 from wardline.robust.sanitise.partitions import certified_sizes, partition_of
 from wardline.robust.sanitise.ranking import conformal_p_values, false_discovery_rows
 from wardline.robust.sanitise.strip import strip_monitor
+from wardline.robust.sanitise.trigger_search import neural_cleanse
 
 ALARM = 1e-7
 DRAWS = 4000

@@ -30,7 +30,7 @@ class BackdoorTrigger:
     many of them are without it is in the details (`unprovoked`), and is what guessing reaches.
 
     **A low rate clears the model of this trigger alone.** Whoever does not know the trigger has to search for one:
-    see `wardline.robust.sanitise.neural_cleanse`.
+    see `wardline.robust.sanitise.trigger_search`.
 
     Attributes:
         trigger: what is put in.

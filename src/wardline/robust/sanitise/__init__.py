@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from wardline.robust.sanitise.influence import influence_on, late_learners, loss_trajectories, self_influence
     from wardline.robust.sanitise.learner import Checkpoint, Learner, NetworkLearner
     from wardline.robust.sanitise.neighbours import neighbour_disagreement
-    from wardline.robust.sanitise.neural_cleanse import TriggerScan, TriggerSearch, neural_cleanse
     from wardline.robust.sanitise.partitions import Certified, PartitionedModel, certified_sizes, train_partitions
     from wardline.robust.sanitise.ranking import Ranking, RankingQuality
     from wardline.robust.sanitise.representation import Representation, represent
     from wardline.robust.sanitise.spectral import spectral_signatures
     from wardline.robust.sanitise.strip import StripMonitor, strip_monitor
+    from wardline.robust.sanitise.trigger_search import TriggerScan, TriggerSearch, neural_cleanse
 
 __all__ = [
     "Certified",
@@ -52,12 +52,12 @@ __getattr__ = lazy(
         "influence": ("influence_on", "late_learners", "loss_trajectories", "self_influence"),
         "learner": ("Checkpoint", "Learner", "NetworkLearner"),
         "neighbours": ("neighbour_disagreement",),
-        "neural_cleanse": ("TriggerScan", "TriggerSearch", "neural_cleanse"),
         "partitions": ("Certified", "PartitionedModel", "certified_sizes", "train_partitions"),
         "ranking": ("Ranking", "RankingQuality"),
         "representation": ("Representation", "represent"),
         "spectral": ("spectral_signatures",),
         "strip": ("StripMonitor", "strip_monitor"),
+        "trigger_search": ("TriggerScan", "TriggerSearch", "neural_cleanse"),
     },
     extra="torch",
 )

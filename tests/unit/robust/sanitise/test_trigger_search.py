@@ -8,7 +8,7 @@ from torch import nn
 
 from wardline.core import Seeds, canonical_json
 from wardline.models.torch_predictor import TorchPredictor
-from wardline.robust.sanitise.neural_cleanse import TriggerSearch, neural_cleanse
+from wardline.robust.sanitise.trigger_search import TriggerSearch, neural_cleanse
 
 
 def _scan(case, digits, seed=0):
