@@ -159,3 +159,25 @@ def test_the_command_line_names_the_extra_and_does_not_call_it_a_defect(tmp_path
     assert "WL-E232" in done.stderr
     assert "hint: pip install 'wardline[" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_offered_name_is_never_a_module() -> None:
+    # A function called like its module is hidden by it as soon as somebody imports the module.
+    script = """
+import importlib, json, types
+rooms = json.loads({rooms!r})
+found = []
+for room in rooms:
+    package = importlib.import_module(room)
+    for _ in range(2):  # the second look is after everything was imported
+        found += [
+            f"{{room}}.{{name}}"
+            for name in getattr(package, "__all__", ())
+            if isinstance(getattr(package, name), types.ModuleType)
+        ]
+print(json.dumps(found))
+"""
+    rooms = [one for one in MODULES if (SOURCE.parent / one.replace(".", "/") / "__init__.py").exists()]
+    done = _python(script.format(rooms=json.dumps(rooms)))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
