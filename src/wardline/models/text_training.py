@@ -41,6 +41,9 @@ class Adversary(Protocol):
         """
 
 
+_FEW_TEXTS = 20_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
     """How a text classifier is trained.
@@ -62,6 +65,20 @@ class TextConfig:
         at_least("epochs", self.epochs, 1)
         at_least("batch", self.batch, 1)
         positive("learning_rate", self.learning_rate)
+
+
+def default_text_config(n_texts: int) -> TextConfig:
+    """Settings that suit so many texts: about 28,000 visits, at least two passes, and small batches for few texts.
+
+    On 3,500 messages (SMS spam) they reach what the settings of the examples reach; the plain defaults of `TextConfig`
+    need more passes there before the rarer class is learnt at all.
+
+    Args:
+        n_texts: how many there are to train on, at least 1.
+    """
+    at_least("n_texts", n_texts, 1)
+    few = n_texts < _FEW_TEXTS
+    return TextConfig(epochs=min(20, max(2, round(28_000 / n_texts))), batch=32 if few else 256, learning_rate=1e-2)
 
 
 def train_text(
