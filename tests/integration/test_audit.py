@@ -14,6 +14,7 @@ from torch import nn
 import wardline.attacks.catalogue as catalogue
 from wardline.attacks.protocol.attack import AttackEntry
 from wardline.attacks.protocol.examples import Labelled
+from wardline.attacks.protocol.ledger import QueryLedger
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Seeds, Verdict
@@ -164,6 +165,20 @@ def test_an_attack_that_breaks_down_is_a_finding_and_no_pass(model, data, monkey
     assert "ZeroDivisionError" in row["checks"][0]["detail"]
     assert "42" not in json.dumps(outcome.predicate["attacks"][0])
     assert outcome.verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize("cap", [0, 100, 700, 3000])
+@pytest.mark.parametrize("access", [Access.SCORES, Access.WHITE_BOX])
+def test_a_cap_that_ends_an_audit_never_makes_it_pass(model, data, cap, access):
+    target = Target(
+        TorchPredictor(model.module(), classes=2), SPEC, access=access, ledger=QueryLedger(cap=cap), name="capped"
+    )
+    settings = AuditSettings(seconds=6.0, radius=1e-6)
+    outcome = audit(target, data, settings=settings, about=ABOUT)
+    assert target.ledger.queries <= cap
+    assert outcome.verdict is not Verdict.PASS
+    assert check_audit(outcome.predicate) is outcome.verdict
+    render_audit(outcome.predicate)
 
 
 @pytest.mark.parametrize("access", [Access.LABELS, Access.SCORES])

@@ -18,10 +18,11 @@ from wardline.attacks.catalogue import find_attack
 from wardline.attacks.protocol.attack import AttackEntry
 from wardline.attacks.protocol.examination import preflight
 from wardline.attacks.protocol.examples import Labelled
+from wardline.attacks.protocol.ledger import BudgetSpent
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec, Spec
 from wardline.attacks.protocol.target import Target
-from wardline.core import NoProgress, Progress, Seeds, UsageError, Verdict
+from wardline.core import NoProgress, Progress, Seeds, UsageError, Verdict, WardlineError
 from wardline.core.canonical import to_json
 from wardline.core.checks import at_least, positive
 from wardline.gate import AttackControl, judge_attack, judge_audit
@@ -29,7 +30,7 @@ from wardline.robust.ball import Ball, Norm
 from wardline.robust.text.lexicon import corpus_lexicon
 from wardline.run.audit_corruptions import LeftOut, corruption_curves
 from wardline.run.audit_data import AuditData
-from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, with_settings, without_limits
+from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, without_limits
 from wardline.run.audit_pictures import example_grid
 from wardline.run.audit_plan import SECONDS, Kind, Situation, Step, Tier, plan_audit
 
@@ -194,6 +195,7 @@ class _Audit:
         self.deadline = self.began + _USED * (settings.seconds or SECONDS[settings.tier])
         self.rows: list[_Row] = []
         self.cut: list[tuple[str, str]] = []
+        self.steps: dict[str, Step] = {}
 
     def go(self, about: Audited) -> AuditOutcome:
         checks = preflight(self.target, self.examples)
@@ -214,6 +216,7 @@ class _Audit:
                 hint="`wardline attack list` shows what each attack needs",
             )
         self.cut += plan.cut
+        self.steps = {step.attack: step for step in plan.steps}
         self.progress.start("audit", len(plan.steps))
         for index, step in enumerate(plan.steps):
             self._step(step, plan.steps[index:])
@@ -263,13 +266,15 @@ class _Audit:
         )
 
     def _made(self, step: Step) -> Any:
+        factory = find_attack(step.attack).load()
+        fields = {one.name for one in dataclasses.fields(factory)} if dataclasses.is_dataclass(factory) else set()
         settings = dict(step.settings)
-        if isinstance(self.target.spec, InputSpec):
+        if "ball" in fields:
             settings["ball"] = Ball(norm=self.settings.norm, radius=self.radius)
-        elif self.data.train is not None:
+        if "lexicon" in fields and self.data.train is not None:
             known = self.data.train
             settings["lexicon"] = corpus_lexicon(known.x, known.y, seeds=Seeds(self.settings.seed))
-        return with_settings(find_attack(step.attack).load(), settings)
+        return factory(**settings)
 
     def _run(self, entry: AttackEntry, attack: Any, n: int, seconds: float, on: Target | None = None) -> AttackResult:
         target = self.target if on is None else on
@@ -303,9 +308,10 @@ class _Audit:
         )
 
     def _broken_down(self, step: Step, error: Exception, seconds: float) -> _Row:
-        # The type alone: a message may quote what an input held.
+        # Of a stranger's exception the type alone: its message may quote what an input held. Ours never do.
         entry = find_attack(step.attack)
-        check = Check(name="ran", outcome=Verdict.FAIL, detail=f"the attack broke down: {type(error).__name__}")
+        told = str(error) if isinstance(error, WardlineError | BudgetSpent) else type(error).__name__
+        check = Check(name="ran", outcome=Verdict.FAIL, detail=f"the attack broke down: {told}")
         result = AttackResult(
             attack=step.attack,
             threat=Threat(goal="none was reached", access=self.target.access),
@@ -326,7 +332,7 @@ class _Audit:
         if not isinstance(spec, InputSpec) or not usable:
             return []
         strongest = max(usable, key=lambda row: row.result.rate or 0.0).result.attack
-        entry, attack = find_attack(strongest), self._made(Step(attack=strongest))
+        entry, attack = find_attack(strongest), self._made(self.steps[strongest])
         if not hasattr(attack, "ball"):
             return []
         points: list[list[float]] = []

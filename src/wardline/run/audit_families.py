@@ -115,12 +115,3 @@ def _examples(rows: Labelled, data: AuditData, classes: int) -> Examples:
         features=features,
         classes=tuple(f"c{k}" for k in range(classes)),
     )
-
-
-def with_settings(factory: Any, settings: dict[str, Any]) -> Any:
-    """An attack made by its factory, which takes those of the settings that it knows."""
-    if not dataclasses.is_dataclass(factory):
-        return factory()
-    known = {one.name for one in dataclasses.fields(factory)}
-    made: Any = factory
-    return made(**{name: value for name, value in settings.items() if name in known})
