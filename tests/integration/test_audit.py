@@ -183,7 +183,10 @@ def test_a_cap_that_ends_an_audit_never_makes_it_pass(model, data, cap, access):
 
 @pytest.mark.parametrize("access", [Access.LABELS, Access.SCORES])
 def test_a_model_that_shows_less_is_attacked_with_less(model, data, access):
-    outcome = audited(model.module(), data, radius=0.3, access=access, seconds=12.0)
+    outcome = audited(model.module(), data, radius=0.3, access=access, tier="standard", seconds=20.0)
+    assert check_audit(outcome.predicate) is outcome.verdict
+    copied = next(one for one in outcome.predicate["attacks"] if one["attack"] == "extraction.knockoff")
+    assert copied["control"]["description"] == "the same attack on a linear model"
     needs = {entry.id: entry.needs for entry in catalogue.known_attacks()}
     assert all(access.allows(needs[one["attack"]]) for one in outcome.predicate["attacks"])
     assert outcome.verdict is Verdict.FAIL

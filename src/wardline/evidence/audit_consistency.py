@@ -27,7 +27,14 @@ _TAIL_SLACK = 1e-6
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 _CHECK: dict[str, Any] = {"name": str, "outcome": OUTCOME, "detail": str}
-_CONTROL: dict[str, Any] = {"description": str, "rate": NUMBER, "interval": INTERVAL, "n": int, "passed": bool}
+_CONTROL: dict[str, Any] = {
+    "description": str,
+    "rate": NUMBER,
+    "interval": INTERVAL,
+    "n": int,
+    "chance": NUMBER,
+    "passed": bool,
+}
 _ATTACK: dict[str, Any] = {
     "attack": str,
     "threat": {"goal": str, "access": str, "limits": str, "knowledge": str},
@@ -119,7 +126,7 @@ def _outcome(attack: Mapping[str, Any]) -> Verdict:
     control = attack["control"]
     if control is not None:
         _check_interval(control["rate"], control["n"], control["interval"])
-        if control["passed"] != (control["interval"]["low"] > max(attack["chance"], _CONTROL_FLOOR)):
+        if control["passed"] != (control["interval"]["low"] > max(control["chance"], _CONTROL_FLOOR)):
             raise inconsistent("a positive control is said to have passed, or failed, against its own figures")
     # An attack that makes its own control tells of it in a check; whether that passed is among the outcomes below.
     works = any(check["name"] == "control" for check in attack["checks"]) if control is None else control["passed"]

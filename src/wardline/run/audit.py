@@ -128,7 +128,6 @@ class _Row:
         control = None
         if self.control is not None:
             control = {**to_json(self.control), "passed": self.control.passed}
-            del control["chance"]
         return {**value, "control": control, "outcome": self.outcome.value, "seconds": round(self.seconds, 3)}
 
 

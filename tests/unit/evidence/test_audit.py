@@ -20,7 +20,7 @@ def attack(name, broken, n, *, tolerated=0.0, control=(24, 24), checks=(), outco
     if control is not None:
         found = clopper_pearson(*control)
         value = {"description": "everything within reach", "rate": control[0] / control[1], "interval": found}
-        value |= {"n": control[1], "passed": found.low > 0.5}
+        value |= {"n": control[1], "chance": 0.0, "passed": found.low > 0.5}
     return to_json(
         {
             "attack": name,
@@ -153,6 +153,16 @@ def test_a_figure_that_was_bent_is_noticed(change, words):
 def test_a_control_cannot_be_declared_passed():
     value = evidence(attack("evasion.pgd", 0, 200, control=(3, 24), outcome="pass"), outcome="pass")
     value["attacks"][0]["control"]["passed"] = True
+    with pytest.raises(IntegrityError, match="positive control"):
+        check_audit(value)
+
+
+def test_a_control_must_beat_what_guessing_reaches_there():
+    value = evidence(attack("extraction.knockoff", 0, 200, outcome="pass"), outcome="pass")
+    control = value["attacks"][0]["control"]
+    control |= to_json({"rate": 150 / 200, "n": 200, "interval": clopper_pearson(150, 200), "chance": 0.6})
+    assert check_audit(value) is Verdict.PASS
+    control["chance"] = 0.74
     with pytest.raises(IntegrityError, match="positive control"):
         check_audit(value)
 
