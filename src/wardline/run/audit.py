@@ -246,17 +246,18 @@ class _Audit:
         entry, attack = find_attack(step.attack), self._made(step)
         control = self._control(entry, attack, seconds * _CONTROL_SHARE)
         n = min(step.most, len(self.examples))
-        single = entry.data.endswith(":Labelled")
-        if n > _PILOT and single:
+        result: AttackResult | None = None
+        if n > _PILOT and entry.data.endswith(":Labelled"):
             pilot = time.monotonic()
-            self._run(entry, attack, _PILOT, seconds - (time.monotonic() - began))
+            result = self._run(entry, attack, _PILOT, seconds - (pilot - began))
             each = (time.monotonic() - pilot) / _PILOT
             left = seconds - (time.monotonic() - began)
-            n = min(n, max(_PILOT, int(_MARGIN * left / each)))
+            n = max(_PILOT, min(n, int(_MARGIN * left / each)))
         if n < len(self.examples):
             told = "the time allows no more" if n < step.most else "more would tell little"
             self.cut.append((f"{step.attack}: {len(self.examples) - n:,} of {len(self.examples):,} examples", told))
-        result = self._run(entry, attack, n, max(1.0, seconds - (time.monotonic() - began)))
+        if result is None or n > _PILOT:
+            result = self._run(entry, attack, n, max(1.0, seconds - (time.monotonic() - began)))
         return _Row(
             result=result,
             control=control,
