@@ -343,11 +343,14 @@ class _Audit:
                 break
             radius = factor * self.radius
             at = dataclasses.replace(attack, ball=Ball(norm=attack.ball.norm, radius=radius))
-            share = self._run(entry, at, min(_CURVE_EXAMPLES, len(self.examples)), seconds).details.get(
-                "robust_accuracy"
-            )
+            result = self._run(entry, at, min(_CURVE_EXAMPLES, len(self.examples)), seconds)
+            share = result.details.get("robust_accuracy")
             if not isinstance(share, Mapping):
                 continue
+            if any(check.name == "budget" and check.outcome is not Verdict.PASS for check in result.checks):
+                self.cut.append(
+                    (f"curve at {radius:.4g}: the rest of the search", "the time was spent; less may survive")
+                )
             points.append([radius, share["value"], share["interval"].low, share["interval"].high])
         return [
             {
