@@ -6,21 +6,19 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from wardline.attacks.evasion.box import Box
 from wardline.attacks.evasion.climb import Climb, Hill, climb
-from wardline.attacks.evasion.gradient import EIGHT, prepared, threat_of, within
+from wardline.attacks.evasion.gradient import prepared
+from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.masking import gradient_checks, headway
-from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.examples import Batch
+from wardline.attacks.protocol.result import Check
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Verdict
 from wardline.core.checks import at_least
-from wardline.models.predictor import Inputs
 from wardline.models.torch_model import torch_generator
 from wardline.robust.ball import Ball
 
@@ -31,7 +29,7 @@ _WIDER = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))  # L1: multiples of the radius, an
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apgd:
+class Apgd(InBall):
     """Auto-PGD on a loss of the true class.
 
     The steps start as long as the ball is wide and are halved, row by row, where the loss stops rising; there is no
@@ -77,18 +75,6 @@ class Apgd:
         """Author, year, section."""
         return _paper(self.ball)
 
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples."""
-        return attack_examples(self, target, data, budget=budget, seed=seed)
-
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search for every row of the batch.
 
@@ -112,7 +98,7 @@ class Apgd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApgdTargeted:
+class ApgdTargeted(InBall):
     """Auto-PGD towards other classes, one after the other, the likeliest first.
 
     Its loss is the targeted difference of logits ratio, which neither the scale of the logits nor their shift changes.
@@ -148,18 +134,6 @@ class ApgdTargeted:
     def paper(self) -> str:
         """Author, year, section."""
         return _paper(self.ball)
-
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples."""
-        return attack_examples(self, target, data, budget=budget, seed=seed)
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search for every row of the batch, towards each class; see `Apgd.craft`."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from wardline.attacks.evasion.apgd import Apgd, ApgdTargeted
 from wardline.attacks.evasion.fab import FabTargeted
-from wardline.attacks.evasion.gradient import EIGHT, threat_of, within
+from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.square import Square
 from wardline.attacks.intervals import clopper_pearson
 from wardline.attacks.protocol.examples import Batch, ExampleAttack, Labelled, attack_examples
@@ -33,7 +33,7 @@ _BLACK_BOX_GAP = 0.002  # as the authors' own flag: a fifth of a percent of the 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoAttack:
+class AutoAttack(InBall):
     """The ensemble that robustness is customarily compared by.
 
     ``standard``: Auto-PGD on cross-entropy, Auto-PGD towards nine classes, FAB towards nine classes, and the square
@@ -109,14 +109,6 @@ class AutoAttack:
         if self.version == "standard" and self.queries < _QUERIES:
             less.append(f"{self.queries} queries instead of {_QUERIES}")
         return tuple(less)
-
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
 
     def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
         """Attack these examples.

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from wardline.attacks.evasion.box import Box
-from wardline.attacks.evasion.gradient import prepared, threat_of, within
+from wardline.attacks.evasion.gradient import prepared
+from wardline.attacks.evasion.in_ball import InBall
 from wardline.attacks.evasion.losses import margin
 from wardline.attacks.evasion.masking import gradient_checks
 from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
 from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.result import AttackResult, Budget, Check
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core.checks import at_least, positive
-from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
 _HALF = Ball(norm="l2", radius=0.5)
@@ -31,7 +30,7 @@ _LOOKS = 10  # how often in a search is asked whether it still gets anywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CarliniWagner:
+class CarliniWagner(InBall):
     """The attack of Carlini and Wagner in L2: slow, and the customary yardstick for small distances.
 
     For a weight c it minimises the squared distance plus c times the lead of the true class, over a variable whose
@@ -72,14 +71,6 @@ class CarliniWagner:
         positive("rate", self.rate)
         if not (np.isfinite(self.confidence) and self.confidence >= 0):
             raise ValueError("confidence must be a finite number of at least 0")
-
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
 
     def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
         """Attack these examples; `details` tells distances and the accuracy at every radius (see `run_nearest`)."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from wardline.attacks.evasion.apgd import likeliest_others
 from wardline.attacks.evasion.box import Box, columns_of
-from wardline.attacks.evasion.gradient import EIGHT, prepared, threat_of, within
+from wardline.attacks.evasion.gradient import prepared
+from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.masking import gradient_checks
 from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
 from wardline.attacks.evasion.projections import onto_plane_in_box
 from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.result import AttackResult, Budget, Check
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core.checks import at_least
-from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
 # Croce and Hein 2020, section 3: overshoot, step back after a success, and the most weight of the original.
@@ -29,7 +27,7 @@ _NO_STEP = 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FabTargeted:
+class FabTargeted(InBall):
     """The fast adaptive boundary attack towards other classes, the likeliest first.
 
     It takes the boundary between the true class and another one for a plane, steps onto it by the smallest change that
@@ -63,14 +61,6 @@ class FabTargeted:
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 1)
         at_least("targets", self.targets, 1)
-
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
 
     def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
         """Attack these examples; `details` tells distances and the accuracy at every radius (see `run_nearest`)."""

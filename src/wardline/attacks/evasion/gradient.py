@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from wardline.attacks.evasion.ascent import ascend
 from wardline.attacks.evasion.expectation import slope
+from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.losses import LOSSES, Loss
 from wardline.attacks.evasion.masking import gradient_checks, headway
-from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.examples import Batch
+from wardline.attacks.protocol.result import Check
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Verdict
@@ -30,12 +30,9 @@ What the layers keep for the backward pass then stays near the processor: with a
 machine, a row was measured to take 0.65 of its time in batches of 128; with less beside it 0.91 to 0.96.
 """
 
-EIGHT = Ball(norm="linf", radius=8 / 255)
-"""The customary threat to colour images in [0, 1]."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pgd:
+class Pgd(InBall):
     """Projected gradient descent: steps uphill from a random point of the ball, back into ball and bounds after each.
 
     Rows that are misread leave the batch at once, so a weak model costs little. For a model that answers at random set
@@ -103,18 +100,6 @@ class Pgd:
                 assert_never(self.loss)
         return f"Madry et al. 2018, section 2.1{loss}"
 
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples."""
-        return attack_examples(self, target, data, budget=budget, seed=seed)
-
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search for every row of the batch.
 
@@ -134,7 +119,7 @@ class Pgd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fgsm:
+class Fgsm(InBall):
     """The fast gradient sign method: a single step of full length from the example itself.
 
     It is quick and weak: use it to see whether a model has any defence, never to show that it has one.
@@ -162,18 +147,6 @@ class Fgsm:
         """Where it comes from."""
         return "Goodfellow et al. 2015, section 4"
 
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return threat_of(self.ball, target)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples."""
-        return attack_examples(self, target, data, budget=budget, seed=seed)
-
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Take the step; see `Pgd.craft`."""
         step = Pgd(ball=self.ball, steps=1, step_size=self.ball.radius or 1.0, random_start=False)
@@ -193,22 +166,6 @@ def pgd_dlr(*, ball: Ball = EIGHT) -> Pgd:
 def pgd_targeted(*, ball: Ball = EIGHT) -> Pgd:
     """PGD towards each of the likeliest other classes in turn, one a restart."""
     return Pgd(ball=ball, loss="dlr_targeted", restarts=5)
-
-
-def threat_of(ball: Ball, target: Target) -> Threat:
-    """An adversary who knows the model and may change inputs within a ball and the bounds of the specification."""
-    spec = target.spec
-    limits = f"{ball.norm} at most {ball.radius:.6g}"
-    if isinstance(spec, InputSpec) and spec.mutable is not None:
-        limits += f", {int(spec.mutable.sum())} of {spec.features} features"
-    return Threat(goal="misclassification", access=Access.WHITE_BOX, limits=limits)
-
-
-def within(ball: Ball, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-    """Whether each change lies in a ball, up to rounding: [rows]."""
-    change = torch.from_numpy(np.asarray(changed, dtype=np.float64) - np.asarray(original, dtype=np.float64))
-    inside: npt.NDArray[np.bool_] = ball.contains(change).numpy()
-    return inside
 
 
 def prepared(net: nn.Module, x: Tensor) -> nn.Module:

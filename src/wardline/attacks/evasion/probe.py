@@ -6,7 +6,8 @@ from typing import assert_never
 
 import numpy as np
 
-from wardline.attacks.evasion.gradient import EIGHT, Pgd
+from wardline.attacks.evasion.gradient import Pgd
+from wardline.attacks.evasion.in_ball import EIGHT
 from wardline.attacks.evasion.masking import (
     black_box_against_white_box,
     ce_against_dlr,

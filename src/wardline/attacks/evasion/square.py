@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from wardline.attacks.evasion.box import Box
-from wardline.attacks.evasion.gradient import EIGHT, threat_of, within
+from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.losses import margin
 from wardline.attacks.evasion.windows import Proposals, proposals
-from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.examples import Batch
+from wardline.attacks.protocol.result import Check, Threat
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core.checks import at_least, probability
-from wardline.models.predictor import Inputs
 from wardline.models.torch_model import torch_generator
 from wardline.robust.ball import Ball
 
@@ -27,7 +24,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Square:
+class Square(InBall):
     """The square attack: it sees scores and no gradients, so no defence misleads it by hiding them.
 
     Each query tries one random window of each row and keeps it if the true class leads by less. Inputs of one axis are
@@ -63,16 +60,8 @@ class Square:
         return Threat(
             goal="misclassification",
             access=Access.SCORES,
-            limits=f"{threat_of(self.ball, target).limits}, {self.queries} queries an example",
+            limits=f"{InBall.threat(self, target).limits}, {self.queries} queries an example",
         )
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball, up to rounding: [rows]."""
-        return within(self.ball, changed, original)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples."""
-        return attack_examples(self, target, data, budget=budget, seed=seed)
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search for every row of the batch.

@@ -8,14 +8,13 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import torch
 
-from wardline.attacks.extraction.substitute import Substitute, default_architecture, train_substitute
+from wardline.attacks.extraction.substitute import Substitute, hand_in_copy
 from wardline.attacks.extraction.theft import ExtractionData, Theft, run_theft
 from wardline.attacks.protocol.result import AttackResult, Budget, Threat
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core.checks import at_least, positive
 from wardline.models import Architecture
 from wardline.models.predictor import Inputs
-from wardline.models.torch_predictor import TorchPredictor
 
 Variant: TypeAlias = Literal["jacobian", "t-rnd"]
 
@@ -79,16 +78,8 @@ class Jbda:
         fresh = theft.pool[rng.permutation(len(theft.pool))[: min(self.seed_rows, total)]]
         for turn in range(self.rounds + 1):
             theft.ask(fresh)
+            copy = hand_in_copy(theft, architecture=self.architecture, steps=self.steps, stream=f"round.{turn}")
             x, answers = theft.transcript()
-            copy = train_substitute(
-                x,
-                answers,
-                architecture=self.architecture or default_architecture(theft.spec, classes=theft.classes),
-                spec=theft.spec,
-                steps=self.steps,
-                seeds=theft.seeds.child(f"round.{turn}"),
-            )
-            theft.hand_in(TorchPredictor(copy, classes=theft.classes))
             left = total - theft.queries
             if turn == self.rounds or left <= 0:
                 return

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import MiniBatchKMeans
 
-from wardline.attacks.extraction.substitute import Substitute, default_architecture, train_substitute
+from wardline.attacks.extraction.substitute import Substitute, hand_in_copy
 from wardline.attacks.extraction.theft import ExtractionData, Theft, run_theft
 from wardline.attacks.protocol.result import AttackResult, Budget, Threat
 from wardline.attacks.protocol.target import Access, Target
@@ -98,17 +98,8 @@ class Knockoff:
                 copy = self._hand_in(theft)
 
     def _hand_in(self, theft: Theft) -> Substitute:
-        x, answers = theft.transcript()
-        copy = train_substitute(
-            x,
-            answers,
-            architecture=self.architecture or default_architecture(theft.spec, classes=theft.classes),
-            spec=theft.spec,
-            steps=self.steps,
-            seeds=theft.seeds.child(f"copy.{len(x)}"),
-        )
-        theft.hand_in(TorchPredictor(copy, classes=theft.classes))
-        return copy
+        stream = f"copy.{sum(map(len, theft.asked))}"
+        return hand_in_copy(theft, architecture=self.architecture, steps=self.steps, stream=stream)
 
 
 def _probabilities(copy: Substitute, x: Inputs) -> npt.NDArray[np.float64]:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wardline.attacks.extraction.theft import Theft
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.core import Seeds
 from wardline.models import Architecture, Cnn, Mlp, Network, build, torch_generator
 from wardline.models.predictor import Inputs
+from wardline.models.torch_predictor import TorchPredictor
 
 _BATCH = 64
 
@@ -100,3 +102,25 @@ def train_substitute(
         optimizer.step()
         schedule.step()
     return module.eval()
+
+
+def hand_in_copy(theft: Theft, *, architecture: Architecture | None, steps: int, stream: str) -> Substitute:
+    """Train a copy on every answer so far, and hand it in.
+
+    Args:
+        theft: the attempt.
+        architecture: of the copy; None takes the default for such inputs.
+        steps: of its training, at least 1.
+        stream: names the randomness of this copy.
+    """
+    x, answers = theft.transcript()
+    copy = train_substitute(
+        x,
+        answers,
+        architecture=architecture or default_architecture(theft.spec, classes=theft.classes),
+        spec=theft.spec,
+        steps=steps,
+        seeds=theft.seeds.child(stream),
+    )
+    theft.hand_in(TorchPredictor(copy, classes=theft.classes))
+    return copy
