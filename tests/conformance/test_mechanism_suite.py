@@ -26,7 +26,9 @@ def check(subject, trials=TRIALS):
 
 @pytest.mark.parametrize("subject", SOUND, ids=lambda one: type(one).__name__)
 def test_a_sound_mechanism_passes_every_check(subject):
-    report = check(subject)
+    # With 200,000 trials the Gaussian's bound is 0.326, standard deviation 0.024, and 8 of 60 runs stayed below 0.3;
+    # with four times as many 0.439 and 0.025, over five deviations above it.
+    report = check(subject, trials=4 * TRIALS)
     assert tuple(one.name for one in report.checks) == NAMES
     report.raise_for_failures()
     assert all(one.alarm <= 1e-6 for one in report.checks)
