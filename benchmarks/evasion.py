@@ -100,10 +100,10 @@ def train(net: nn.Module, data: Arrays, *, radius: float, epochs: int) -> nn.Mod
     return net.eval()
 
 
-def ours(net: nn.Module, radius: float, *, early_stop: bool) -> Attack:
+def ours(net: nn.Module, radius: float, *, early_stop: bool = True, exact: bool = False) -> Attack:
     def attack(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         target = Target(TorchPredictor(net, classes=10), InputSpec(shape=x.shape[1:]))
-        pgd = Pgd(ball=Ball(norm="linf", radius=radius), steps=STEPS, early_stop=early_stop)
+        pgd = Pgd(ball=Ball(norm="linf", radius=radius), steps=STEPS, early_stop=early_stop, exact=exact)
         return pgd.run(target, Labelled(x=x, y=y), Budget(batch=BATCH), 0).examples["adversarial"]
 
     return attack
@@ -164,8 +164,9 @@ def with_torchattacks(net: nn.Module, radius: float) -> Attack:
 def contenders(net: nn.Module, radius: float) -> dict[str, Attack]:
     free, frozen = copy.deepcopy(net), copy.deepcopy(net).requires_grad_(False)
     found: dict[str, Attack] = {
-        "wardline": ours(net, radius, early_stop=True),
+        "wardline": ours(net, radius),
         "wardline, no early stop": ours(net, radius, early_stop=False),
+        "wardline, full precision": ours(net, radius, exact=True),
     }
     others: list[tuple[str, Callable[[], Attack]]] = [
         ("foolbox", lambda: with_foolbox(free, radius)),
