@@ -1,7 +1,7 @@
 """Defences on inputs under attacks that do not know of them, and under attacks made for them.
 
-MNIST, a perceptron of 128 units, 200 images it did not see, L-inf. The figures that the documentation quotes are those
-that are asserted here, rounded down or up to the safe side.
+MNIST, a perceptron of 128 units, 200 images it did not see, L-inf. The figures that the documentation quotes come from
+here; what is asserted leaves them room on other machines.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wardline.attacks.evasion.fab import FabTargeted
 from wardline.attacks.evasion.gradient import Pgd
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.result import Budget
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Target
 from wardline.core import Verdict
+from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.ball import Ball
+from wardline.robust.corrupted_accuracy import corruption_report
 from wardline.robust.input_monitor import InputMonitor, Mahalanobis, differentiable, energy_score, mahalanobis_score
 from wardline.robust.squeezing import STANDARD, BitDepth, Squeezed, SqueezingDetector
 
@@ -78,25 +81,6 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return logits.scatter(1, y[:, None], -torch.inf).amax(1) - logits.gather(1, y[:, None])[:, 0]
 
 
-def knowing(
-    bench: Bench, radius: float, score: Callable[[Tensor], Tensor], threshold: float, *, steps: int = 60
-) -> np.ndarray:
-    """PGD that first gets a row misread and then makes it ordinary, keeping the first point that is both."""
-    x, y = torch.from_numpy(bench.x), torch.from_numpy(bench.y)
-    point, best, done = x.clone(), x.clone(), torch.zeros(len(x), dtype=torch.bool)
-    for _ in range(steps):
-        point.requires_grad_(True)
-        beyond, strange = margin(bench.network(point), y), score(point)
-        both = (beyond > 0).detach() & (strange <= threshold).detach() & ~done
-        best[both], done = point.detach()[both], done | both
-        (slope,) = torch.autograd.grad(torch.where(beyond.detach() > 0.3, -strange, beyond).sum(), point)
-        moved = point.detach() + 2.5 * radius / steps * slope.sign()
-        point = torch.clamp(torch.min(torch.max(moved, x - radius), x + radius), 0, 1)
-    best[~done] = point.detach()[~done]
-    assert np.abs(best.numpy() - bench.x).max() <= radius + 1e-6
-    return best.numpy()
-
-
 def plain_pgd(bench: Bench, radius: float) -> np.ndarray:
     """PGD by cross-entropy on the network alone, every step taken."""
     x, y = torch.from_numpy(bench.x), torch.from_numpy(bench.y)
@@ -107,6 +91,30 @@ def plain_pgd(bench: Bench, radius: float) -> np.ndarray:
         moved = point.detach() + radius / 16 * slope.sign()
         point = torch.clamp(torch.min(torch.max(moved, x - radius), x + radius), 0, 1)
     return point.detach().numpy()
+
+
+def knowing(
+    bench: Bench, radius: float, score: Callable[[Tensor], Tensor], threshold: float, *, steps: int = 60
+) -> np.ndarray:
+    """PGD that first gets a row misread and then makes it ordinary, keeping the first point that is both.
+
+    It starts at the originals and at what PGD finds that does not know of the defence. A row for which nothing is both
+    ends as what is misread, so that such an adversary never does worse than one who does not know.
+    """
+    x, y, unaware = torch.from_numpy(bench.x), torch.from_numpy(bench.y), torch.from_numpy(plain_pgd(bench, radius))
+    best, done = unaware.clone(), torch.zeros(len(x), dtype=torch.bool)
+    for start in (x, unaware):
+        point = start.clone()
+        for _ in range(steps + 1):
+            point.requires_grad_(True)
+            beyond, strange = margin(bench.network(point), y), score(point)
+            both = (beyond > 0).detach() & (strange <= threshold).detach() & ~done
+            best[both], done = point.detach()[both], done | both
+            (slope,) = torch.autograd.grad(torch.where(beyond.detach() > 0.3, -strange, beyond).sum(), point)
+            moved = point.detach() + 2.5 * radius / steps * slope.sign()
+            point = torch.clamp(torch.min(torch.max(moved, x - radius), x + radius), 0, 1)
+    assert np.abs(best.numpy() - bench.x).max() <= radius + 1e-6
+    return best.numpy()
 
 
 def test_a_squeezer_that_only_hides_gradients_is_reported_as_broken(bench: Bench) -> None:
@@ -134,6 +142,8 @@ def test_a_squeezer_that_only_hides_gradients_is_reported_as_broken(bench: Bench
     assert found["hidden"].verdict is not Verdict.PASS, "and it is not believed"
     assert found["seen"].rate > 0.95, "past the rounding nearly all are"
     assert found["seen"].verdict is Verdict.FAIL
+    moved = Squeezed(bench.network, BitDepth(bits=3), classes=10).answer(plain_pgd(bench, 0.1)).argmax(axis=1)
+    assert (moved == bench.y).mean() < 0.05, "what is found without the rounding gets past it as well"
 
 
 def test_one_bit_a_pixel_buys_something_on_digits_and_less_than_it_seems(bench: Bench) -> None:
@@ -142,25 +152,28 @@ def test_one_bit_a_pixel_buys_something_on_digits_and_less_than_it_seems(bench: 
     def accuracy(x: np.ndarray) -> float:
         return float((squeezed.answer(x).argmax(axis=1) == bench.y).mean())
 
+    def adapted(radius: float) -> np.ndarray:
+        network, x, y = squeezed.network(), torch.from_numpy(bench.x), torch.from_numpy(bench.y)
+        point, best = x.clone(), bench.x.copy()
+        for _ in range(60):
+            point.requires_grad_(True)
+            (slope,) = torch.autograd.grad(margin(network(point), y).sum(), point)
+            broken = squeezed.answer(point.detach().numpy()).argmax(axis=1) != bench.y
+            best[broken] = point.detach().numpy()[broken]
+            moved = point.detach() + radius / 16 * slope.sign()
+            point = torch.clamp(torch.min(torch.max(moved, x - radius), x + radius), 0, 1)
+        return best
+
     assert accuracy(bench.x) > 0.88
-    radius = 0.3
-    unaware = plain_pgd(bench, radius)
+    unaware = plain_pgd(bench, 0.3)
     assert bench.misread(unaware).mean() > 0.99, "the control: the undefended network falls"
-    network, x, y = squeezed.network(), torch.from_numpy(bench.x), torch.from_numpy(bench.y)
-    point, best = x.clone(), bench.x.copy()
-    for _ in range(60):
-        point.requires_grad_(True)
-        beyond = margin(network(point), y)
-        (slope,) = torch.autograd.grad(beyond.sum(), point)
-        broken = squeezed.answer(point.detach().numpy()).argmax(axis=1) != bench.y
-        best[broken] = point.detach().numpy()[broken]
-        moved = point.detach() + radius / 16 * slope.sign()
-        point = torch.clamp(torch.min(torch.max(moved, x - radius), x + radius), 0, 1)
-    assert accuracy(best) < accuracy(unaware) - 0.05
-    assert accuracy(best) < 0.65
+    assert accuracy(adapted(0.3)) < accuracy(unaware) - 0.05
+    assert accuracy(adapted(0.3)) < 0.65
+    assert bench.misread(plain_pgd(bench, 0.1)).mean() > 0.9, "the control at the smaller radius"
+    assert accuracy(adapted(0.1)) > 0.8
 
 
-def test_the_squeezing_detector_is_evaded_far_more_often_by_who_knows_of_it(bench: Bench) -> None:
+def test_the_squeezing_detector_sees_attacks_that_do_not_know_of_it_and_no_others(bench: Bench) -> None:
     detector = SqueezingDetector.calibrated(bench.network, bench.ordinary)
     assert detector.alarms(bench.x, false_alarm_rate=RATE).sum() <= MOST_FALSE_ALARMS
     through = [Squeezed(bench.network, one, classes=10).network() for one in STANDARD]
@@ -173,10 +186,11 @@ def test_the_squeezing_detector_is_evaded_far_more_often_by_who_knows_of_it(benc
         return float((bench.misread(x) & ~detector.alarms(x, false_alarm_rate=RATE)).mean())
 
     unaware = plain_pgd(bench, 0.1)
-    aware = knowing(bench, 0.1, moves, 0.9 * detector.calibration.threshold(RATE))
+    # With 60 steps it evades in 0.64 of all cases, with 120 in 0.85: such a search must not be cut short.
+    aware = knowing(bench, 0.1, moves, 0.98 * detector.calibration.threshold(RATE), steps=120)
     assert bench.misread(unaware).mean() > 0.85
     assert evaded(unaware) < 0.25, "it sees most of what does not know of it"
-    assert evaded(aware) > evaded(unaware) + 0.15
+    assert evaded(aware) > 0.75
 
 
 def test_a_monitor_of_distances_sees_attacks_that_do_not_know_of_it_and_no_others(bench: Bench) -> None:
@@ -192,19 +206,42 @@ def test_a_monitor_of_distances_sees_attacks_that_do_not_know_of_it_and_no_other
     threshold = 0.98 * monitor.calibration.threshold(RATE)
     unaware = plain_pgd(bench, 0.2)
     aware = knowing(bench, 0.2, lambda x: distance(bench.network[:-1](x)), threshold)
-    seen = {
-        name: monitor.alarms(x, false_alarm_rate=RATE)[bench.misread(x)].mean()
-        for name, x in (("unaware", unaware), ("aware", aware))
-    }
+
+    def evaded(x: np.ndarray) -> float:
+        return float((bench.misread(x) & ~monitor.alarms(x, false_alarm_rate=RATE)).mean())
+
     assert bench.misread(unaware).mean() > 0.99
-    assert bench.misread(aware).mean() > 0.95
-    assert seen["unaware"] > 0.6
-    assert seen["aware"] < 0.1
+    assert evaded(unaware) < 0.4
+    assert evaded(aware) > 0.95
 
 
-def test_a_monitor_of_energy_is_blind_to_confident_attacks_even_unaware_ones(bench: Bench) -> None:
+def test_a_monitor_of_energy_is_blind_to_confident_attacks_and_to_whoever_knows_of_it(bench: Bench) -> None:
+    """Success is to be misread without an alarm. At 0.1 the bare network falls for about nine inputs in ten."""
     monitor = InputMonitor.calibrated(energy_score(bench.network), bench.ordinary, kind="energy")
     assert monitor.alarms(bench.x, false_alarm_rate=RATE).sum() <= MOST_FALSE_ALARMS
     assert monitor.alarms(bench.x * 0, false_alarm_rate=RATE).all(), "an empty image is an accident that it sees"
-    unaware = plain_pgd(bench, 0.2)
-    assert (bench.misread(unaware) & ~monitor.alarms(unaware, false_alarm_rate=RATE)).mean() > 0.95
+
+    def evaded(x: np.ndarray) -> float:
+        return float((bench.misread(x) & ~monitor.alarms(x, false_alarm_rate=RATE)).mean())
+
+    target = Target(TorchPredictor(bench.network, classes=10), InputSpec(shape=(1, 28, 28)))
+    barely = FabTargeted(ball=Ball(norm="linf", radius=0.1), steps=20).run(
+        target, Labelled(x=bench.x, y=bench.y), Budget(), 0
+    )
+    unsure, sure = barely.examples["adversarial"], plain_pgd(bench, 0.1)
+    energies = differentiable("energy")
+    aware = knowing(bench, 0.1, lambda x: energies(bench.network(x)), monitor.calibration.threshold(RATE))
+    undefended = bench.misread(sure).mean()
+    assert undefended > 0.85, "the control: the undefended network falls"
+    assert bench.misread(unsure).mean() - evaded(unsure) > 0.05, "it sees some of an attack that ends at a boundary"
+    assert evaded(sure) > undefended - 0.02, "but not one that makes the network confident"
+    assert evaded(aware) > undefended - 0.01, "and takes nothing from an adversary who knows of it"
+    assert evaded(aware) >= max(evaded(sure), evaded(unsure))
+
+
+def test_accidents_cost_what_the_guide_says(bench: Bench) -> None:
+    report = corruption_report(TorchPredictor(bench.network, classes=10), bench.x, y=bench.y)
+    assert report.clean.accuracy == pytest.approx(0.93, abs=0.02)
+    assert report.mean == pytest.approx(0.75, abs=0.03)
+    assert (report.worst.kind, report.worst.severity) == ("translation", 5)
+    assert report.worst.accuracy == pytest.approx(0.115, abs=0.05)

@@ -5,35 +5,15 @@ from __future__ import annotations
 import math
 
 from scipy.optimize import brentq
-from scipy.stats import beta, norm
+from scipy.stats import norm
 
 from wardline.core import Interval
 from wardline.core.checks import at_least, probability
+from wardline.core.rates import clopper_pearson
+
+__all__ = ["auc_interval", "clopper_pearson"]
 
 _TINY = 1e-12
-
-
-def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
-    """The exact interval of a rate; its coverage is at least `level` for every true rate.
-
-    Args:
-        successes: how many trials succeeded, from 0 to `trials`.
-        trials: how many there were, at least 1.
-        level: the confidence, in (0, 1).
-
-    Raises:
-        ValueError: for counts or a level out of range.
-
-    References: Clopper and Pearson 1934.
-    """
-    at_least("trials", trials, 1)
-    probability("level", level)
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie between 0 and {trials}, not {successes}")
-    tail = (1.0 - level) / 2.0
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(beta.ppf(1.0 - tail, successes + 1, trials - successes))
-    return Interval(low=low, high=high, level=level, method="Clopper-Pearson")
 
 
 def auc_interval(auc: float, positives: int, negatives: int, *, level: float = 0.95) -> Interval:

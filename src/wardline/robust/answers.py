@@ -12,6 +12,8 @@ import numpy.typing as npt
 from wardline.core.checks import at_least
 from wardline.models.predictor import Gives, Inputs, Predictor, labels_of
 
+_MOST_DECIMALS = 7  # below 1, 32-bit numbers tell those apart and no more
+
 
 class Rounded:
     """A model whose probabilities are rounded to so many decimals.
@@ -22,7 +24,7 @@ class Rounded:
 
     Args:
         predictor: gives probabilities or logits.
-        decimals: how many digits are left, at least 1.
+        decimals: how many digits are left, from 1 to 7.
 
     Raises:
         ValueError: for a model that gives labels, or decimals out of range.
@@ -33,6 +35,8 @@ class Rounded:
             raise ValueError("labels cannot be rounded")
         self._predictor = predictor
         self._decimals = at_least("decimals", decimals, 1)
+        if decimals > _MOST_DECIMALS:
+            raise ValueError(f"answers of 32 bits have at most {_MOST_DECIMALS} decimals, not {decimals}")
 
     @property
     def classes(self) -> int:
@@ -52,11 +56,12 @@ class Rounded:
             answers = np.exp(answers - answers.max(axis=1, keepdims=True))
             answers /= answers.sum(axis=1, keepdims=True)
         rounded = np.round(answers, self._decimals)
-        # Of equal numbers the first counts, so an equal one before the winner loses a digit.
+        # Of equal numbers the first counts, so an equal one before the winner loses a digit, which it must have.
         unit = 10.0**-self._decimals
         rows = np.flatnonzero(winners >= 0)
         before = np.arange(rounded.shape[1]) < winners[rows, None]
-        top = rounded[rows, winners[rows]][:, None]
+        top = np.maximum(rounded[rows, winners[rows]], unit)[:, None]
+        rounded[rows, winners[rows]] = top[:, 0]
         rounded[rows] = np.where(before & (rounded[rows] >= top), np.maximum(top - unit, 0), rounded[rows])
         result: npt.NDArray[np.float32] = np.round(rounded, self._decimals).astype(np.float32)
         return result

@@ -46,12 +46,12 @@ class Calibration:
         object.__setattr__(self, "scores", scores)
 
     def p_values(self, scores: Scores) -> Scores:
-        """How rare scores as high are among ordinary inputs, in (0, 1]. A score that is no number is the strangest."""
-        known = np.where(np.isnan(scores), np.inf, scores)
+        """How rare scores as high are among ordinary inputs, in (0, 1]. One that is not finite is the strangest."""
+        known = np.where(np.isfinite(scores), scores, np.inf)
         return conformal_p_values(self.scores, known)
 
     def alarms(self, scores: Scores, *, false_alarm_rate: float) -> npt.NDArray[np.bool_]:
-        """Whether each score raises an alarm.
+        """Whether each score raises an alarm; one that is not finite does, because those of ordinary inputs are.
 
         Args:
             scores: of the inputs in question, [rows].
@@ -60,7 +60,7 @@ class Calibration:
         Raises:
             ValueError: if the calibration is too small for that rate, so that nothing could ever raise an alarm.
         """
-        alarms: npt.NDArray[np.bool_] = ~(scores <= self.threshold(false_alarm_rate))  # NaN raises one as well
+        alarms: npt.NDArray[np.bool_] = ~np.isfinite(scores) | (scores > self.threshold(false_alarm_rate))
         return alarms
 
     def threshold(self, false_alarm_rate: float) -> float:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from wardline.core import Interval, NoProgress, Progress, Seeds
 from wardline.core.canonical import to_json
+from wardline.core.rates import clopper_pearson
 from wardline.models.predictor import Inputs, Predictor, labels_of
 from wardline.robust.corruptions import CORRUPTIONS, SEVERITIES, Corruption, corrupt
-from wardline.robust.smoothing_bounds import lower_bound
 
 _SILENT = NoProgress()
 _LEVEL = 0.95
@@ -125,12 +125,10 @@ def corruption_report(
 def _row(predictor: Predictor, x: Inputs, y: npt.NDArray[np.int64], kind: str, severity: int) -> CorruptedAccuracy:
     labels = labels_of(predictor.answer(x), predictor.gives)
     right, n = int((labels == y).sum()), len(y)
-    tail = (1 - _LEVEL) / 2
-    low, high = lower_bound(right, n, alpha=tail), 1.0 - lower_bound(n - right, n, alpha=tail)
     return CorruptedAccuracy(
         kind=kind,
         severity=severity,
         accuracy=right / n,
-        interval=Interval(low=low, high=high, level=_LEVEL, method="Clopper-Pearson"),
+        interval=clopper_pearson(right, n, level=_LEVEL),
         unanswered=int((labels < 0).sum()),
     )

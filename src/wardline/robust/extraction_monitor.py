@@ -189,7 +189,8 @@ def calibrate(
         watch: the other settings.
 
     Raises:
-        ValueError: if there are too few streams for this rate, or one is too short for a test.
+        ValueError: if there are too few streams for this rate, one is too short for a test, or too many of them keep
+            equal distances themselves, as a thief's questions do.
     """
     probability("false_alarm_rate", false_alarm_rate)
     watch = Watch() if watch is None else watch
@@ -202,7 +203,9 @@ def calibrate(
         if found is None:
             raise ValueError(f"a stream of {len(labels)} questions is too short for a test")
         lowest.append(found)
-    threshold = float(np.clip(np.sort(lowest)[allowed], 1e-9, 1 - 1e-9))
+    threshold = min(float(np.sort(lowest)[allowed]), 1 - 1e-9)
+    if threshold <= 0:
+        raise ValueError("these honest clients keep equal distances and cannot be told from a thief by them")
     return Watch(threshold=threshold, least=watch.least, window=watch.window, kept=watch.kept, every=watch.every)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binom, binomtest, norm
+from scipy.stats import binom, binomtest, norm
 
 from wardline.core import Claim, Interval
-from wardline.core.checks import at_least, probability
+from wardline.core.rates import clopper_pearson, lower_bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,26 +77,6 @@ class CertifiedAccuracy:
     accuracy: float
     interval: Interval
     n: int
-
-
-def lower_bound(successes: int, trials: int, *, alpha: float) -> float:
-    """The exact one-sided lower bound of a rate, wrong with probability `alpha` at most.
-
-    Args:
-        successes: from 0 to `trials`.
-        trials: at least 1.
-        alpha: in (0, 1).
-
-    Raises:
-        ValueError: for arguments out of range.
-
-    References: Clopper and Pearson 1934.
-    """
-    at_least("trials", trials, 1)
-    probability("alpha", alpha)
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie between 0 and {trials}, not {successes}")
-    return 0.0 if successes == 0 else float(beta.ppf(alpha, successes, trials - successes + 1))
 
 
 def votes_needed(draws: int, *, alpha: float) -> int:
@@ -176,8 +156,6 @@ def certified_accuracy(
         if not 0 <= radius < float("inf"):
             raise ValueError(f"a radius is a finite number of at least 0, not {radius}")
         count, n = int((right & (reach >= radius)).sum()), len(right)
-        tail = (1.0 - level) / 2.0
-        low, high = lower_bound(count, n, alpha=tail), 1.0 - lower_bound(n - count, n, alpha=tail)
-        interval = Interval(low=low, high=high, level=level, method="Clopper-Pearson")
+        interval = clopper_pearson(count, n, level=level)
         curve.append(CertifiedAccuracy(radius=float(radius), accuracy=count / n, interval=interval, n=n))
     return tuple(curve)

@@ -49,9 +49,23 @@ def test_rounding_never_changes_the_class_and_leaves_so_many_decimals(scores, de
 
 def test_equal_after_rounding_goes_to_the_right_class():
     answers = Rounded(Said([[0.46, 0.49, 0.05], [0.49, 0.46, 0.05]]), decimals=1).answer(X[:2])
-    assert answers.tolist() == np.array([[0.4, 0.5, 0.1], [0.5, 0.5, 0.1]], dtype=np.float32).tolist() or (
-        labels_of(answers, "probabilities").tolist() == [1, 0]
-    )
+    assert labels_of(answers, "probabilities").tolist() == [1, 0]
+
+
+def test_where_all_probabilities_round_to_nothing_the_class_is_kept():
+    scores = np.full((1, 30), 0.033)
+    scores[0, 20] = 0.043
+    answers = Rounded(Said(scores), decimals=1).answer(X[:1])
+    assert labels_of(answers, "probabilities").tolist() == [20]
+    assert answers[0, 20] == np.float32(0.1)
+
+
+def test_a_lead_that_32_bits_cannot_hold_keeps_the_class():
+    lead = np.array([[1.0, np.nextafter(np.float32(1), np.float32(2)), -9.0]], dtype=np.float32)
+    answers = Rounded(Said(lead, "logits"), decimals=7).answer(X[:1])
+    assert labels_of(answers, "probabilities").tolist() == [1]
+    with pytest.raises(ValueError, match="7"):
+        Rounded(Said(lead, "logits"), decimals=8)
 
 
 def test_no_number_stays_no_number():

@@ -83,5 +83,8 @@ def test_answers_that_are_no_class_are_left_out_and_bad_arguments_refused():
         calibrate([honest(0)], classes=2, false_alarm_rate=0.05)
     with pytest.raises(ValueError, match="too short"):
         calibrate([honest(0, rows=20)] * 30, classes=2, false_alarm_rate=0.05)
+    same = np.ones((400, 20), dtype=np.float32), np.zeros(400, dtype=np.int64)
+    with pytest.raises(ValueError, match="cannot be told"):  # any threshold would alarm at all of them
+        calibrate([same] * 30, classes=2, false_alarm_rate=0.05, watch=WATCH)
     with pytest.raises(ValueError, match="window"):
         Watch(window=10)

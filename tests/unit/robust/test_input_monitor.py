@@ -78,3 +78,11 @@ def test_an_answer_that_is_no_number_raises_an_alarm() -> None:
     assert monitor.alarms(strange, false_alarm_rate=0.05).all()
     with pytest.raises(ValueError, match="finite"):
         InputMonitor.calibrated(energy_score(layer), strange, kind="energy")
+
+
+def test_logits_that_overflow_raise_an_alarm_and_are_not_taken_for_confidence() -> None:
+    monitor = InputMonitor.calibrated(energy_score(nn.Identity()), RNG.random((100, 2)).astype(np.float32), kind="e")
+    infinite = np.array([[np.inf, 0.0], [np.inf, np.inf]], dtype=np.float32)
+    assert monitor.score(infinite).tolist() == [-np.inf, -np.inf]
+    assert monitor.alarms(infinite, false_alarm_rate=0.05).all()
+    assert monitor.p_values(infinite).max() < 0.01

@@ -185,7 +185,8 @@ class TableSearch:
         others = scores.scatter(1, y[:, None], -torch.inf).amax(dim=1)
         (gradient,) = torch.autograd.grad((others - scores.gather(1, y[:, None])[:, 0]).sum(), x)
         found: Floats = gradient.numpy()
-        self.flat += int((~found.any(axis=1)).sum()) if len(rows) == len(self.batch.x) else 0
+        untouched = (rows == self.batch.x[owners]).all(axis=1)
+        self.flat += int((untouched & ~found.any(axis=1)).sum())
         return found
 
     def _starts(self, rng: np.random.Generator) -> tuple[Rows, Floats]:

@@ -14,16 +14,9 @@ from wardline.attacks.evasion.decisions import (
     Decisions,
     Floats,
     Rows,
-    craft,
-    run_decisions,
-    threat_of,
-    within,
 )
-from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
-from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.protocol.target import Access
 from wardline.core.checks import at_least
-from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
 _SIDEWAYS = 5  # every so many steps the sideways part is asked about by itself
@@ -34,7 +27,7 @@ _NOTED = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boundary:
+class Boundary(DecisionAttack):
     """The boundary attack: the oldest that sees labels alone. It asks more than HopSkipJump for the same distance.
 
     Attributes:
@@ -64,25 +57,7 @@ class Boundary:
         if not (0 < self.sideways < 1 and 0 < self.forwards < 1):
             raise ValueError("first steps are shares of a distance, between 0 and 1")
 
-    def threat(self, target: Target) -> Threat:
-        """Labels, and a radius."""
-        del target
-        return threat_of(self)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball."""
-        return within(self.ball, changed, original)
-
-    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
-        """Search, and leave what lies within the ball in `batch.best`."""
-        return craft(self, target, batch)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack examples; `details` tells the distances (see `run_decisions`)."""
-        attack: DecisionAttack = self
-        return run_decisions(attack, target, data, budget, seed)
-
-    def search(self, decisions: Decisions) -> None:
+    def walk(self, decisions: Decisions) -> None:
         """Step around the original and towards it; keep what is of another class; adapt the lengths of both steps."""
         rng = decisions.batch.seeds.numpy("boundary")
         rows = decisions.start()

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from wardline.attacks.evasion.box import Box
 from wardline.attacks.evasion.gradient import prepared
-from wardline.attacks.evasion.in_ball import InBall
 from wardline.attacks.evasion.losses import margin
 from wardline.attacks.evasion.masking import gradient_checks
-from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
-from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check
-from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.evasion.nearest import Nearest, NearestAttack
+from wardline.attacks.protocol.result import Check
+from wardline.attacks.protocol.target import Access
 from wardline.core.checks import at_least, positive
 from wardline.robust.ball import Ball
 
@@ -30,7 +28,7 @@ _LOOKS = 10  # how often in a search is asked whether it still gets anywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CarliniWagner(InBall):
+class CarliniWagner(NearestAttack):
     """The attack of Carlini and Wagner in L2: slow, and the customary yardstick for small distances.
 
     For a weight c it minimises the squared distance plus c times the lead of the true class, over a variable whose
@@ -72,24 +70,15 @@ class CarliniWagner(InBall):
         if not (np.isfinite(self.confidence) and self.confidence >= 0):
             raise ValueError("confidence must be a finite number of at least 0")
 
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples; `details` tells distances and the accuracy at every radius (see `run_nearest`)."""
-        return run_nearest(self, target, data, budget, seed)
-
-    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
-        """Search, and leave what lies within the ball in `batch.best`."""
-        return craft_nearest(self, target, batch)
-
-    def search(self, target: Target, nearest: Nearest, batch: Batch) -> tuple[Check, ...]:
+    def search(self, found: Nearest) -> tuple[Check, ...]:
         """Search for the weight of each row. Nothing is drawn at random."""
-        del batch
-        net = prepared(target.network(), nearest.box.x)
-        checks = gradient_checks(net, nearest.box.x, nearest.box.y, loss="margin")
-        rows = len(nearest.box)
+        net = prepared(found.target.network(), found.box.x)
+        checks = gradient_checks(net, found.box.x, found.box.y, loss="margin")
+        rows = len(found.box)
         weight = torch.full((rows,), _FIRST_WEIGHT)
         low, high = torch.zeros(rows), torch.full((rows,), _LARGEST_WEIGHT)
         for _ in range(self.weights):
-            misled = self._minimise(net, nearest, weight)
+            misled = self._minimise(net, found, weight)
             high = torch.where(misled, weight.minimum(high), high)
             low = torch.where(misled, low, weight.maximum(low))
             bracketed = high < _LARGEST_WEIGHT

@@ -7,21 +7,22 @@ distance for each example; success within a radius is one reading of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.stats import binom
 
-from wardline.attacks.protocol.examples import Batch, Labelled, attack_examples
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.evasion.distances import SeeksNearest, Sizes, if_finite, quantile, quantiles
+from wardline.attacks.evasion.in_ball import InBall
+from wardline.attacks.protocol.examples import Batch
+from wardline.attacks.protocol.result import AttackResult, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec
-from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.protocol.target import Target
 from wardline.core import Interval, UsageError, Verdict
-from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
 UNIT = Ball(norm="l2", radius=1.0)
@@ -37,33 +38,6 @@ _CHECKPOINTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-
-
-class DecisionAttack(Protocol):
-    """An attack that needs labels alone and looks for the nearest input of another class."""
-
-    @property
-    def id(self) -> str:
-        """Stands for it."""
-
-    @property
-    def needs(self) -> Access:
-        """Labels."""
-
-    @property
-    def paper(self) -> str:
-        """Author, year, section."""
-
-    @property
-    def queries(self) -> int:
-        """The most questions for one example."""
-
-    @property
-    def ball(self) -> Ball:
-        """Within what a find counts as a success."""
-
-    def search(self, decisions: Decisions) -> None:
-        """Look for near inputs of another class; `decisions` keeps the nearest."""
 
 
 class Decisions:
@@ -100,7 +74,7 @@ class Decisions:
         self.nearest = self.x.copy()
         self.distance = np.full(len(self.x), np.inf)
         self.spent = np.zeros(len(self.x), dtype=np.int64)
-        self.trace: list[tuple[Rows, npt.NDArray[np.float64]]] = []
+        self.trace: list[tuple[Rows, Sizes]] = []
 
     @property
     def features(self) -> int:
@@ -144,20 +118,23 @@ class Decisions:
         better = sizes < self.distance[hits]
         hits, near, sizes = hits[better], near[better], sizes[better]
         self.distance[hits], self.nearest[hits] = sizes, near
-        inside = self.inside(near, self.x[hits])
+        inside = sizes <= np.float32(self.ball.radius)
         self.batch.best[hits[inside]] = near[inside].reshape(-1, *self.shape)
         return found
 
-    def size(self, change: Floats) -> npt.NDArray[np.float64]:
+    def sizes(self) -> Sizes:
+        """How far each row's nearest find is: [rows]."""
+        return self.distance
+
+    def confirm(self) -> None:
+        """Every find is an answer of the model as it is deployed; there is nothing to ask again."""
+
+    def size(self, change: Floats) -> Sizes:
         """The norm of each change: [rows]."""
         if not len(change):
             return np.zeros(0)
-        sizes: npt.NDArray[np.float64] = self.ball.size(torch.from_numpy(change)).double().numpy()
+        sizes: Sizes = self.ball.size(torch.from_numpy(change)).double().numpy()
         return sizes
-
-    def inside(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change is within the ball: [rows]."""
-        return within(self.ball, changed, original)
 
     def left(self) -> Rows:
         """How many questions each example has left: [rows]."""
@@ -203,7 +180,7 @@ class Decisions:
     def checks(self) -> tuple[Check, ...]:
         """Whether the search began everywhere, and whether it had come to rest."""
         without = int((~np.isfinite(self.distance)).sum())
-        half, end = (_quantile(_at(self, share * self.queries), 0.5) for share in (0.5, 1.0))
+        half, end = (quantile(_at(self, share * self.queries), 0.5) for share in (0.5, 1.0))
         falling = np.isfinite(half) and end < _FALLING * half
         return (
             Check(
@@ -219,101 +196,63 @@ class Decisions:
         )
 
 
-def within(ball: Ball, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-    """Whether each change lies in the ball, up to the rounding of 32-bit numbers: [rows]."""
-    if not len(changed):
-        return np.zeros(0, dtype=np.bool_)  # amax has no value for none
-    change = torch.from_numpy(changed - original)
-    result: npt.NDArray[np.bool_] = (ball.size(change) <= ball.radius * (1 + 1e-6)).numpy()
-    return result
+class DecisionAttack(SeeksNearest[Decisions]):
+    """An attack with the fields `ball` and `queries` that sees labels alone.
 
-
-def threat_of(attack: DecisionAttack) -> Threat:
-    """Who mounts such an attack."""
-    return Threat(
-        goal="another class",
-        access=Access.LABELS,
-        limits=f"{attack.ball.norm} at most {attack.ball.radius:g}, {attack.queries} queries an example",
-        knowledge="other inputs of the same kind, to start from",
-    )
-
-
-def craft(attack: DecisionAttack, target: Target, batch: Batch) -> tuple[Check, ...]:
-    """The `craft` of every such attack."""
-    decisions = Decisions(target, batch, ball=attack.ball, queries=attack.queries)
-    attack.search(decisions)
-    return decisions.checks()
-
-
-def run_decisions(attack: DecisionAttack, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-    """Run such an attack and add the distances to what the driver tells.
-
-    `details` gains ``distance``: the norm, quantiles over all examples that were attacked (None where no change was
-    found for that many), an interval of the median, and the median after so many queries. `examples` gains
-    ``distance``, [rows], NaN for what was not attacked and infinite where nothing was found.
+    Its `run` adds to `details` ``distance``: the norm, quantiles over all examples that were attacked (None where no
+    change was found for that many), an interval of the median, and the median after so many queries.
     """
-    recorder = _Recorder(attack=attack)
-    result = attack_examples(recorder, target, data, budget=budget, seed=seed)
-    distance = np.concatenate([each.distance for each in recorder.searches]) if recorder.searches else np.empty(0)
-    every = np.full(len(data), np.nan)
-    every[np.flatnonzero(result.examples["right"])[: len(distance)]] = distance
-    return dataclasses.replace(
-        result,
-        details={**result.details, "distance": _summary(attack, recorder.searches, distance)},
-        examples={**result.examples, "distance": every},
-    )
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recorder:
-    """Passes everything on to the attack and keeps its searches, also one that the budget ended."""
+    if TYPE_CHECKING:
 
-    attack: DecisionAttack
-    searches: list[Decisions] = dataclasses.field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        return self.attack.id
-
-    @property
-    def needs(self) -> Access:
-        return self.attack.needs
-
-    @property
-    def paper(self) -> str:
-        return self.attack.paper
+        @property
+        def queries(self) -> int:
+            """The most questions for one example."""
 
     def threat(self, target: Target) -> Threat:
-        del target
-        return threat_of(self.attack)
+        """Labels, and other inputs."""
+        return dataclasses.replace(
+            InBall.threat(self, target), knowledge="other inputs of the same kind, to start from"
+        )
 
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        return within(self.attack.ball, changed, original)
+    def limits(self, target: Target) -> str:
+        """What may be changed, and how often may be asked."""
+        return f"{InBall.limits(self, target)}, {self.queries} queries an example"
 
-    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
-        self.searches.append(Decisions(target, batch, ball=self.attack.ball, queries=self.attack.queries))
-        self.attack.search(self.searches[-1])
-        return self.searches[-1].checks()
+    def begin(self, target: Target, batch: Batch) -> Decisions:
+        """No question asked yet."""
+        return Decisions(target, batch, ball=self.ball, queries=self.queries)
+
+    def search(self, found: Decisions) -> tuple[Check, ...]:
+        """Walk until the questions are spent."""
+        self.walk(found)
+        return found.checks()
+
+    @abstractmethod
+    def walk(self, decisions: Decisions) -> None:
+        """Look for near inputs of another class; `decisions` keeps the nearest."""
+
+    def told(self, searches: Sequence[Decisions], distance: Sizes, result: AttackResult) -> dict[str, object]:
+        """Distances, and how they fell."""
+        if not len(distance):
+            return {"distance": {"norm": self.ball.norm}}
+        at = sorted({max(1, round(share * self.queries)) for share in _CHECKPOINTS})
+        after = {count: np.concatenate([_at(one, count) for one in searches]) for count in at}
+        return {
+            "distance": {
+                "norm": self.ball.norm,
+                "quantiles": quantiles(distance),
+                "median_interval": _median_interval(distance),
+                "curve": [
+                    {"queries": count, "median": if_finite(quantile(sizes, 0.5))} for count, sizes in after.items()
+                ],
+            }
+        }
 
 
-def _summary(attack: DecisionAttack, searches: list[Decisions], distance: npt.NDArray[np.float64]) -> dict[str, object]:
-    if not len(distance):
-        return {"norm": attack.ball.norm}
-    quantiles = {f"{q:g}": _finite(_quantile(distance, q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9)}
-    at = sorted({max(1, round(share * attack.queries)) for share in _CHECKPOINTS})
-    curve = [
-        {"queries": queries, "median": _finite(_quantile(np.concatenate([_at(s, queries) for s in searches]), 0.5))}
-        for queries in at
-    ]
-    return {
-        "norm": attack.ball.norm,
-        "quantiles": quantiles,
-        "median_interval": _median_interval(distance),
-        "curve": curve,
-    }
-
-
-def _at(search: Decisions, queries: float) -> npt.NDArray[np.float64]:
+def _at(search: Decisions, queries: float) -> Sizes:
     """Each example's distance when it had spent at most so many queries."""
     result = np.full(len(search.x), np.inf)
     for spent, distance in search.trace:
@@ -321,12 +260,7 @@ def _at(search: Decisions, queries: float) -> npt.NDArray[np.float64]:
     return result
 
 
-def _quantile(values: npt.NDArray[np.float64], q: float) -> float:
-    # Not interpolated: between a number and infinity there is nothing.
-    return float(np.quantile(values, q, method="lower"))
-
-
-def _median_interval(values: npt.NDArray[np.float64]) -> Interval | None:
+def _median_interval(values: Sizes) -> Interval | None:
     """Between two of the values, whatever their distribution; None if there are too few, or an end is infinite.
 
     References: Thompson 1936 (order statistics as limits of a median).
@@ -337,7 +271,3 @@ def _median_interval(values: npt.NDArray[np.float64]) -> Interval | None:
         return None
     low, high = float(ordered[rank - 1]), float(ordered[-rank])
     return Interval(low=low, high=high, level=0.95, method="order statistics")
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

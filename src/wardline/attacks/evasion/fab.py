@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from wardline.attacks.evasion.apgd import likeliest_others
 from wardline.attacks.evasion.box import Box, columns_of
 from wardline.attacks.evasion.gradient import prepared
-from wardline.attacks.evasion.in_ball import EIGHT, InBall
+from wardline.attacks.evasion.in_ball import EIGHT
 from wardline.attacks.evasion.masking import gradient_checks
-from wardline.attacks.evasion.nearest import Nearest, craft_nearest, run_nearest
+from wardline.attacks.evasion.nearest import Nearest, NearestAttack
 from wardline.attacks.evasion.projections import onto_plane_in_box
-from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check
-from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.protocol.result import Check
+from wardline.attacks.protocol.target import Access
 from wardline.core.checks import at_least
 from wardline.robust.ball import Ball
 
@@ -27,7 +26,7 @@ _NO_STEP = 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FabTargeted(InBall):
+class FabTargeted(NearestAttack):
     """The fast adaptive boundary attack towards other classes, the likeliest first.
 
     It takes the boundary between the true class and another one for a plane, steps onto it by the smallest change that
@@ -62,24 +61,15 @@ class FabTargeted(InBall):
         at_least("steps", self.steps, 1)
         at_least("targets", self.targets, 1)
 
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack these examples; `details` tells distances and the accuracy at every radius (see `run_nearest`)."""
-        return run_nearest(self, target, data, budget, seed)
-
-    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
-        """Search, and leave what lies within the ball in `batch.best`."""
-        return craft_nearest(self, target, batch)
-
-    def search(self, target: Target, nearest: Nearest, batch: Batch) -> tuple[Check, ...]:
+    def search(self, found: Nearest) -> tuple[Check, ...]:
         """Walk along the boundary to each class in turn. Nothing is drawn at random."""
-        del batch
-        box = nearest.box
-        net = prepared(target.network(), box.x)
+        box = found.box
+        net = prepared(found.target.network(), box.x)
         checks = gradient_checks(net, box.x, box.y, loss="margin")
         with torch.no_grad():
             classes = likeliest_others(net(box.x), box.y)[:, : self.targets]
         for wanted in classes.unbind(dim=1):
-            self._walk(net, nearest, wanted)
+            self._walk(net, found, wanted)
         return checks
 
     def _walk(self, net: nn.Module, nearest: Nearest, wanted: Tensor) -> None:

@@ -65,7 +65,7 @@ def half_precision(net: nn.Module, x: Tensor, y: Tensor, *, loss: Loss, norm: No
             return None
         steps.append(ascend(found, norm, 1.0).flatten(1).double())
     # A row without a gradient counts as one that differs: its cosine is 0.
-    alike = torch.nn.functional.cosine_similarity(*steps, dim=1).mean()
+    alike = torch.nn.functional.cosine_similarity(steps[0], steps[1], dim=1).mean()
     return rounded if alike >= ALIKE else None
 
 

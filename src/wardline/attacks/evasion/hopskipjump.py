@@ -15,16 +15,9 @@ from wardline.attacks.evasion.decisions import (
     Decisions,
     Floats,
     Rows,
-    craft,
-    run_decisions,
-    threat_of,
-    within,
 )
-from wardline.attacks.protocol.examples import Batch, Labelled
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
-from wardline.attacks.protocol.target import Access, Target
+from wardline.attacks.protocol.target import Access
 from wardline.core.checks import at_least
-from wardline.models.predictor import Inputs
 from wardline.robust.ball import Ball
 
 _FIRST_STEP = 0.1  # of the range of values: the first probes have no distance yet to scale with
@@ -32,7 +25,7 @@ _HALVINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HopSkipJump:
+class HopSkipJump(DecisionAttack):
     """HopSkipJump: the strongest attack in common use that sees labels alone.
 
     All examples of a batch advance together, so that each round asks the model once for all their probes.
@@ -61,25 +54,7 @@ class HopSkipJump:
         at_least("queries", self.queries, 10)
         at_least("first_probes", self.first_probes, 2)
 
-    def threat(self, target: Target) -> Threat:
-        """Labels, and a radius."""
-        del target
-        return threat_of(self)
-
-    def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
-        """Whether each change lies in the ball."""
-        return within(self.ball, changed, original)
-
-    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
-        """Search, and leave what lies within the ball in `batch.best`."""
-        return craft(self, target, batch)
-
-    def run(self, target: Target, data: Labelled, budget: Budget, seed: int) -> AttackResult:
-        """Attack examples; `details` tells the distances (see `run_decisions`)."""
-        attack: DecisionAttack = self
-        return run_decisions(attack, target, data, budget, seed)
-
-    def search(self, decisions: Decisions) -> None:
+    def walk(self, decisions: Decisions) -> None:
         """Start at some input of another class, then estimate, step and bisect until the questions are spent."""
         rng = decisions.batch.seeds.numpy("hopskipjump")
         rows = decisions.start()

@@ -1,4 +1,4 @@
-"""What all attacks share that know the model and change inputs within a ball."""
+"""What all attacks share that change inputs within a ball."""
 
 from __future__ import annotations
 
@@ -27,16 +27,31 @@ class InBall:
     if TYPE_CHECKING:
 
         @property
+        def id(self) -> str:
+            """Stands for it."""
+
+        @property
+        def needs(self) -> Access:
+            """The least access it works with."""
+
+        @property
+        def paper(self) -> str:
+            """Author, year, section."""
+
+        @property
         def ball(self) -> Ball:
             """What may be changed."""
 
     def threat(self, target: Target) -> Threat:
-        """An adversary who knows the model and may change inputs within the ball and the specification's bounds."""
-        spec = target.spec
-        limits = f"{self.ball.norm} at most {self.ball.radius:.6g}"
+        """An adversary with the access that the attack needs, who keeps within the ball and the specification."""
+        return Threat(goal="misclassification", access=self.needs, limits=self.limits(target))
+
+    def limits(self, target: Target) -> str:
+        """What may be changed, in a few words."""
+        spec, limits = target.spec, f"{self.ball.norm} at most {self.ball.radius:.6g}"
         if isinstance(spec, InputSpec) and spec.mutable is not None:
             limits += f", {int(spec.mutable.sum())} of {spec.features} features"
-        return Threat(goal="misclassification", access=Access.WHITE_BOX, limits=limits)
+        return limits
 
     def within(self, changed: Inputs, original: Inputs) -> npt.NDArray[np.bool_]:
         """Whether each change lies in the ball, up to rounding: [rows]."""

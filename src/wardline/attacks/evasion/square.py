@@ -13,7 +13,7 @@ from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.losses import margin
 from wardline.attacks.evasion.windows import Proposals, proposals
 from wardline.attacks.protocol.examples import Batch
-from wardline.attacks.protocol.result import Check, Threat
+from wardline.attacks.protocol.result import Check
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core.checks import at_least, probability
 from wardline.models.torch_model import torch_generator
@@ -55,13 +55,9 @@ class Square(InBall):
         at_least("queries", self.queries, 1)
         probability("first_share", self.first_share)
 
-    def threat(self, target: Target) -> Threat:
-        """What the adversary can do."""
-        return Threat(
-            goal="misclassification",
-            access=Access.SCORES,
-            limits=f"{InBall.threat(self, target).limits}, {self.queries} queries an example",
-        )
+    def limits(self, target: Target) -> str:
+        """What may be changed, and how often may be asked."""
+        return f"{InBall.limits(self, target)}, {self.queries} queries an example"
 
     def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
         """Search for every row of the batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wardline.core import Interval, Measurement, Seeds, need, to_json
 from wardline.core.checks import probability
+from wardline.core.rates import clopper_pearson
 from wardline.data import Contract, Encoder, Examples, enforce
 from wardline.dp.synthetic.domain import Domain
 
@@ -280,21 +281,12 @@ def classified(train: Examples, test: Examples, *, seeds: Seeds) -> npt.NDArray[
     return right
 
 
-def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
-    """The exact interval of a rate (Clopper and Pearson 1934)."""
-    quantile: Callable[[float, float, float], Any] = need("scipy.stats", extra="dp").beta.ppf
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(quantile(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(quantile(1 - tail, successes + 1, trials - successes))
-    return Interval(low=low, high=high, level=level, method="Clopper-Pearson")
-
-
 def _accuracy(right: npt.NDArray[np.bool_], *, subject: str, level: float, seconds: float) -> Measurement:
     return Measurement(
         id=f"quality.accuracy.{subject}",
         quantity="accuracy",
         value=float(right.mean()),
-        interval=clopper_pearson(int(right.sum()), len(right), level),
+        interval=clopper_pearson(int(right.sum()), len(right), level=level),
         trials=len(right),
         subject=subject,
         method=f"gradient boosting trained on {subject} rows, tested on held-out real ones",

@@ -88,7 +88,7 @@ class Augmentation:
     Attributes:
         shape: channels, height and width of the images that the rows are.
         mirror: whether left and right may change places; not for digits or letters.
-        shift: the most pixels that an image moves in each direction; what moves in is black. At least 0.
+        shift: the most pixels that an image moves in each direction; what moves in is 0. At least 0.
     """
 
     shape: tuple[int, int, int]
@@ -144,7 +144,7 @@ class RobustConfig:
             in the unit of the inputs (sigma, above 0); 0 for the others.
 
     Raises:
-        ValueError: for a figure out of range, or a strength that the method does not have.
+        ValueError: for a figure out of range, or settings that do not fit together.
     """
 
     method: Method
@@ -165,6 +165,12 @@ class RobustConfig:
             raise ValueError("bounds are a least and a larger value")
         if self.method == "fgsm-rs" and self.search.steps != 1:
             raise ValueError("fgsm-rs takes a single step: choose pgd for more")
+        if self.method == "trades" and not self.search.random_start:
+            # At the input itself both answers agree, and what separates them has no slope.
+            raise ValueError("trades needs a random start: at the input itself it has nothing to follow")
+        shifted = self.augmentation is not None and self.augmentation.shift > 0
+        if shifted and self.bounds is not None and not self.bounds[0] <= 0 <= self.bounds[1]:
+            raise ValueError("what moves in beside an image is 0, which these bounds do not allow")
         if self.method in ("trades", "noise"):
             positive("strength", self.strength)
         elif self.strength != 0:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from digits_net import digits, target_of, trained
+from digits_net import SPEC, digits, target_of, trained
 from wardline.attacks.evasion.gradient import Pgd, pgd_dlr
 from wardline.attacks.evasion.masking import (
     black_box_against_white_box,
@@ -22,9 +22,11 @@ from wardline.attacks.evasion.masking import (
 )
 from wardline.attacks.evasion.probe import probe_masking
 from wardline.attacks.protocol.examples import Labelled
+from wardline.attacks.protocol.ledger import QueryLedger
 from wardline.attacks.protocol.result import AttackResult, Budget
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Verdict
+from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.ball import Ball, Norm
 
 BALL = Ball(norm="linf", radius=0.08)
@@ -211,3 +213,13 @@ def test_a_probe_takes_any_attack_without_gradients_for_comparison(net: nn.Modul
         for check in probe_masking(target_of(Scaled(net)), some, ball=BALL, black_box=Transfer())
     }
     assert checks["black-box-against-white-box"] is Verdict.INCONCLUSIVE
+
+
+def test_a_probe_whose_later_runs_the_cap_ended_is_not_believed(net: nn.Module, data: Labelled) -> None:
+    some = Labelled(x=data.x[:20], y=data.y[:20])
+    spent = target_of(net)
+    Pgd(ball=BALL).run(spent, some, Budget(batch=20), 0)
+    # What the first run costs and a little more: the runs it is compared with are cut short and find less.
+    capped = Target(TorchPredictor(net, classes=10), SPEC, ledger=QueryLedger(cap=spent.ledger.queries + 100))
+    checks = probe_masking(capped, some, ball=BALL)
+    assert [check.outcome for check in checks if check.name == "budget"] == [Verdict.INCONCLUSIVE]

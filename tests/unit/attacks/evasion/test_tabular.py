@@ -201,6 +201,19 @@ def test_questions_for_each_example_are_limited_and_that_is_said():
         assert any(check.name == "searched" and check.outcome is Verdict.INCONCLUSIVE for check in result.checks)
 
 
+def test_rows_without_a_gradient_are_counted_once_and_doubted():
+    class Flat(nn.Module):
+        def forward(self, x):
+            return torch.stack([torch.ones(len(x)), torch.zeros(len(x))], dim=1) + 0 * x[:, :2]
+
+    x = rows_of(SPEC, np.random.default_rng(0), 5)
+    target = Target(TorchPredictor(Flat(), classes=2), SPEC)
+    result = Tabular(changes=3, beam=1).run(target, Labelled(x=x, y=np.zeros(5, np.int64)), Budget(), 0)
+    told = {check.name: check for check in result.checks}["zero-gradients"]
+    assert told.outcome is Verdict.INCONCLUSIVE
+    assert told.detail.startswith("5 of 5 rows")
+
+
 def test_equal_seeds_give_equal_json_whatever_the_access():
     model, x = Hashed(3, 3, 6), rows_of(SPEC, np.random.default_rng(1), 20)
     data = Labelled(x=x, y=model.answer(x).argmax(axis=1).astype(np.int64))
