@@ -22,10 +22,10 @@ from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.roc import roc_curve
 from wardline.core import Seeds
 from wardline.models import Cnn, Logistic
+from wardline.models.learner import NetworkLearner
 from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.sanitise.clustering import activation_clusters
 from wardline.robust.sanitise.influence import influence_on, self_influence
-from wardline.robust.sanitise.learner import NetworkLearner
 from wardline.robust.sanitise.neighbours import neighbour_disagreement
 from wardline.robust.sanitise.partitions import certified_accuracy, train_partitions
 from wardline.robust.sanitise.spectral import spectral_signatures

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from wardline.attacks import ReferenceRecipe, balanced_design, train_stack
+from wardline.attacks import ReferenceRecipe, balanced_design
 from wardline.core import Seeds
 from wardline.dp import PlainConfig
-from wardline.models import Architecture, Cnn, Logistic, Mlp, build, torch_generator
+from wardline.models import Architecture, Cnn, Logistic, Mlp, build, torch_generator, train_stack
 
 REFERENCES = 16
 SETTINGS: list[tuple[str, Architecture, int, PlainConfig]] = [
@@ -77,7 +77,7 @@ def main() -> None:
             one_by_one(recipe, x, y, sets)
             alone.append(time.process_time() - began)
             began = time.process_time()
-            train_stack(recipe, x, y, sets, seeds=Seeds(0))
+            train_stack(architecture, training, x=x, y=y, sets=sets, seeds=Seeds(0))
             together.append(time.process_time() - began)
         ratio = min(alone) / min(together)
         print(f"{name:12} {rows:6} {min(alone):10.2f}s {min(together):8.2f}s {ratio:6.2f}")

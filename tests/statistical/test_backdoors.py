@@ -13,7 +13,7 @@ from scipy.stats import binom
 from wardline.attacks.backdoors.poisons import Stamped
 from wardline.core import Seeds
 from wardline.models import Mlp
-from wardline.robust.sanitise.learner import NetworkLearner
+from wardline.models.learner import NetworkLearner
 from wardline.robust.sanitise.partitions import certified_sizes, partition_of
 from wardline.robust.sanitise.ranking import conformal_p_values, false_discovery_rows
 from wardline.robust.sanitise.strip import strip_monitor

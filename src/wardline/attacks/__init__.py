@@ -14,7 +14,12 @@ from wardline.core.lazy import lazy
 if TYPE_CHECKING:
     from wardline.attacks.auditing.canaries import audit_settings
     from wardline.attacks.auditing.mechanism_audit import audit_mechanism
-    from wardline.attacks.auditing.mechanism_conformance import Check, Conformance, Subject, conformance
+    from wardline.attacks.auditing.mechanism_conformance import (
+        CheckResult,
+        Conformance,
+        MechanismUnderTest,
+        conformance,
+    )
     from wardline.attacks.auditing.one_run import (
         Guesses,
         audit_p_value,
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from wardline.attacks.membership.control import memorise
     from wardline.attacks.membership.inference import MembershipSettings, Model, infer_membership
     from wardline.attacks.membership.scores import lira_scores, loss_scores, rmia_scores, scaled_confidence
-    from wardline.attacks.membership.shadow import ReferenceRecipe, Stack, balanced_design, train_stack
+    from wardline.attacks.membership.shadow import ReferenceRecipe, balanced_design
     from wardline.attacks.protocol.attack import Attack, AttackEntry
     from wardline.attacks.protocol.derived_spec import spec_from_examples
     from wardline.attacks.protocol.examination import preflight
@@ -48,19 +53,18 @@ __all__ = [
     "AttackResult",
     "AuditDesign",
     "Budget",
-    "Check",
+    "CheckResult",
     "Conformance",
     "Guesses",
     "InputSpec",
     "Labelled",
+    "MechanismUnderTest",
     "MembershipSettings",
     "Model",
     "Neighbours",
     "QueryLedger",
     "ReferenceRecipe",
     "Roc",
-    "Stack",
-    "Subject",
     "Target",
     "TextSpec",
     "Threat",
@@ -93,7 +97,6 @@ __all__ = [
     "scaled_confidence",
     "spec_from_examples",
     "tpr_at_fpr",
-    "train_stack",
 ]
 
 __getattr__ = lazy(
@@ -101,7 +104,7 @@ __getattr__ = lazy(
     {
         "auditing.canaries": ("audit_settings",),
         "auditing.mechanism_audit": ("audit_mechanism",),
-        "auditing.mechanism_conformance": ("Check", "Conformance", "Subject", "conformance"),
+        "auditing.mechanism_conformance": ("CheckResult", "Conformance", "MechanismUnderTest", "conformance"),
         "auditing.one_run": ("Guesses", "audit_p_value", "canaries_needed", "epsilon_lower_bound", "largest_bound"),
         "auditing.synthesis": ("Neighbours", "audit_synthesis", "bootstrap", "rarest_row"),
         "auditing.training": ("AuditDesign", "audit_training"),
@@ -110,7 +113,7 @@ __getattr__ = lazy(
         "membership.control": ("memorise",),
         "membership.inference": ("MembershipSettings", "Model", "infer_membership"),
         "membership.scores": ("lira_scores", "loss_scores", "rmia_scores", "scaled_confidence"),
-        "membership.shadow": ("ReferenceRecipe", "Stack", "balanced_design", "train_stack"),
+        "membership.shadow": ("ReferenceRecipe", "balanced_design"),
         "protocol.attack": ("Attack", "AttackEntry"),
         "protocol.derived_spec": ("spec_from_examples",),
         "protocol.examination": ("preflight",),

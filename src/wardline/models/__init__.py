@@ -23,8 +23,11 @@ if TYPE_CHECKING:
         parameter_shapes,
     )
     from wardline.models.dispatch import predictor_of
+    from wardline.models.learner import Checkpoint, Learner, NetworkLearner
     from wardline.models.predictor import Differentiable, Gives, Inputs, Predictor
-    from wardline.models.store import load, model_digest, model_files, model_from_files, save
+    from wardline.models.saved import SavedModel, model_digest, open_saved
+    from wardline.models.stacked import AdamSettings, Stack, train_stack
+    from wardline.models.store import load, model_files, model_from_files, save
     from wardline.models.tensors import pack_tensors, unpack_tensors
     from wardline.models.threads import one_thread
     from wardline.models.torch_model import Network, build, torch_generator
@@ -32,16 +35,22 @@ if TYPE_CHECKING:
     from wardline.models.trained import TrainedModel
 
 __all__ = [
+    "AdamSettings",
     "Architecture",
+    "Checkpoint",
     "Cnn",
     "Differentiable",
     "Gives",
     "Inputs",
+    "Learner",
     "Logistic",
     "Mlp",
     "Network",
+    "NetworkLearner",
     "Predictor",
     "ResNet",
+    "SavedModel",
+    "Stack",
     "TorchPredictor",
     "TrainedModel",
     "architecture_from_json",
@@ -53,12 +62,14 @@ __all__ = [
     "model_files",
     "model_from_files",
     "one_thread",
+    "open_saved",
     "pack_tensors",
     "parameter_count",
     "parameter_shapes",
     "predictor_of",
     "save",
     "torch_generator",
+    "train_stack",
     "unpack_tensors",
 ]
 
@@ -78,10 +89,16 @@ __getattr__ = lazy(
             "parameter_shapes",
         ),
         "dispatch": ("predictor_of",),
+        "learner": ("Checkpoint", "Learner", "NetworkLearner"),
         "predictor": ("Differentiable", "Gives", "Inputs", "Predictor"),
+        "saved": (
+            "SavedModel",
+            "model_digest",
+            "open_saved",
+        ),
+        "stacked": ("AdamSettings", "Stack", "train_stack"),
         "store": (
             "load",
-            "model_digest",
             "model_files",
             "model_from_files",
             "save",

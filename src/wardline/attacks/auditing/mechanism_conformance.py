@@ -1,9 +1,9 @@
 """Checks that a mechanism is what it says: a suite that anybody can run on a mechanism of their own.
 
-    report = conformance(subject, pairs=..., trials=200_000)
+    report = conformance(mechanism, pairs=..., trials=200_000)
     report.raise_for_failures()
 
-Each check can be run by itself. All answer with a `Check`: what was found beside what was allowed, and with which
+Each check can be run by itself. All answer with a `CheckResult`: what was found beside what was allowed, and with which
 probability a sound mechanism fails it. None proves privacy; each notices a mistake that has been made before.
 """
 
@@ -48,7 +48,7 @@ class Sensitivity(Protocol):
         """The largest absolute change."""
 
 
-class Subject(Protocol):
+class MechanismUnderTest(Protocol):
     """A mechanism that adds whole-number noise to a vector of whole numbers, on two neighbouring inputs."""
 
     @property
@@ -81,7 +81,7 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -108,7 +108,7 @@ class Check:
 class Conformance:
     """All checks of a mechanism."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[CheckResult, ...]
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -128,11 +128,13 @@ class Conformance:
         return "\n".join(map(str, self.checks))
 
 
-def conformance(subject: Subject, *, pairs: Iterable[tuple[Any, Any]], trials: int = 200_000) -> Conformance:
+def conformance(
+    mechanism: MechanismUnderTest, *, pairs: Iterable[tuple[Any, Any]], trials: int = 200_000
+) -> Conformance:
     """Run all checks.
 
     Args:
-        subject: the mechanism.
+        mechanism: what is checked.
         pairs: neighbouring tables, each pair differing in one privacy unit. The more varied, the better: units that
             reach all bounds, units alone in their group, empty tables.
         trials: numbers of noise, and outputs on either input, at least 2000. At 200,000, noise that is 10 % too small
@@ -142,21 +144,23 @@ def conformance(subject: Subject, *, pairs: Iterable[tuple[Any, Any]], trials: i
         ValueError: for too few trials.
     """
     at_least("trials", trials, _LEAST_DRAWS)
-    noise = subject.source()(trials)
+    noise = mechanism.source()(trials)
     return Conformance(
         checks=(
-            check_sensitivity(subject.exact, pairs, subject.sensitivity),
-            check_fit(noise, subject.cumulative),
+            check_sensitivity(mechanism.exact, pairs, mechanism.sensitivity),
+            check_fit(noise, mechanism.cumulative),
             check_independence(noise),
-            check_fresh(subject.source),
-            check_grid(subject.outputs(trials, with_unit=True), subject.grid),
-            check_low_bits(subject, trials),
-            check_epsilon(subject, trials),
+            check_fresh(mechanism.source),
+            check_grid(mechanism.outputs(trials, with_unit=True), mechanism.grid),
+            check_low_bits(mechanism, trials),
+            check_epsilon(mechanism, trials),
         )
     )
 
 
-def check_sensitivity(exact: Callable[[Any], Numbers], pairs: Iterable[tuple[Any, Any]], claimed: Sensitivity) -> Check:
+def check_sensitivity(
+    exact: Callable[[Any], Numbers], pairs: Iterable[tuple[Any, Any]], claimed: Sensitivity
+) -> CheckResult:
     """Whether any pair of neighbouring tables moves the exact figures by more than is claimed.
 
     Noise is chosen by this claim, so that a claim which forgets a group, or a bound that lets one row too many
@@ -192,7 +196,7 @@ def check_sensitivity(exact: Callable[[Any], Numbers], pairs: Iterable[tuple[Any
                 worst, says = ratio, f"a unit moves {norm} by {found}, the claim is {allowed}"
     if tried == 0:
         raise ValueError("no pairs of neighbouring tables were given")
-    return Check(
+    return CheckResult(
         name="sensitivity",
         passed=worst <= 1.0,
         found=worst,
@@ -202,7 +206,7 @@ def check_sensitivity(exact: Callable[[Any], Numbers], pairs: Iterable[tuple[Any
     )
 
 
-def check_fit(noise: Numbers, cumulative: Callable[[Numbers], npt.NDArray[np.float64]]) -> Check:
+def check_fit(noise: Numbers, cumulative: Callable[[Numbers], npt.NDArray[np.float64]]) -> CheckResult:
     """Whether noise has the distribution that is claimed: chi-square over bins of about equal probability.
 
     Args:
@@ -223,7 +227,7 @@ def check_fit(noise: Numbers, cumulative: Callable[[Numbers], npt.NDArray[np.flo
     statistic = float(np.sum((seen - expected) ** 2 / expected))
     freedom = len(expected) - 1
     found = 2.0 * min(stats.chi2.sf(statistic, freedom), stats.chi2.cdf(statistic, freedom))
-    return Check(
+    return CheckResult(
         name="fit",
         passed=found > ALARM,
         found=float(found),
@@ -254,7 +258,7 @@ def _bins(
     return edges, expected
 
 
-def check_independence(noise: Numbers) -> Check:
+def check_independence(noise: Numbers) -> CheckResult:
     """Whether neighbouring numbers know of each other: one draw that serves two figures cancels in their difference.
 
     Args:
@@ -274,7 +278,7 @@ def check_independence(noise: Numbers) -> Check:
     np.add.at(table, (classes[:, 0], classes[:, 1]), 1)
     table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
     found = float(stats.chi2_contingency(table, correction=False).pvalue) if min(table.shape) > 1 else 0.0
-    return Check(
+    return CheckResult(
         name="independence",
         passed=found > ALARM,
         found=found,
@@ -284,7 +288,7 @@ def check_independence(noise: Numbers) -> Check:
     )
 
 
-def check_fresh(source: Callable[[], Draw], *, numbers: int = 64) -> Check:
+def check_fresh(source: Callable[[], Draw], *, numbers: int = 64) -> CheckResult:
     """Whether noise ever comes twice: from a mechanism started again, after a fork, or in two calls.
 
     Noise that can be drawn again can be taken off again. Seven times the mechanism draws: twice from one start,
@@ -310,7 +314,7 @@ def check_fresh(source: Callable[[], Draw], *, numbers: int = 64) -> Check:
     rows += [_in_child(lambda: first(numbers).tobytes()) for _ in range(2)]
     rows.append(_in_child(lambda: _in_child(lambda: first(numbers).tobytes())))
     repeated = len(rows) - len(set(rows))
-    return Check(
+    return CheckResult(
         name="fresh",
         passed=repeated == 0,
         found=float(repeated),
@@ -339,7 +343,7 @@ def _in_child(draw: Callable[[], bytes]) -> bytes:
     return drawn
 
 
-def check_grid(outputs: npt.NDArray[Any], grid: float) -> Check:
+def check_grid(outputs: npt.NDArray[Any], grid: float) -> CheckResult:
     """Whether all outputs are multiples of the grid that is claimed.
 
     Args:
@@ -351,7 +355,7 @@ def check_grid(outputs: npt.NDArray[Any], grid: float) -> Check:
     """
     steps = np.asarray(outputs, dtype=np.float64) / grid
     off = float(np.mean(steps != np.rint(steps)))
-    return Check(
+    return CheckResult(
         name="grid",
         passed=off == 0.0,
         found=off,
@@ -378,7 +382,7 @@ def low_bits(outputs: npt.NDArray[Any]) -> Numbers:
     return 8 * exponent.astype(np.int64) + zeros
 
 
-def check_low_bits(subject: Subject, trials: int) -> Check:
+def check_low_bits(mechanism: MechanismUnderTest, trials: int) -> CheckResult:
     """Whether low-order bits of outputs tell a neighbour apart better than epsilon allows.
 
     Returns:
@@ -386,32 +390,34 @@ def check_low_bits(subject: Subject, trials: int) -> Check:
 
     References: Mironov 2012, section 3; Haney, Desfontaines, Hartman, Shrestha and Hay 2022.
     """
-    return _audit("low bits", subject, trials, low_bits)
+    return _audit("low bits", mechanism, trials, low_bits)
 
 
-def check_epsilon(subject: Subject, trials: int) -> Check:
+def check_epsilon(mechanism: MechanismUnderTest, trials: int) -> CheckResult:
     """Whether outputs on two neighbouring inputs tell them apart better than epsilon and delta allow.
 
     Returns:
         A lower bound on epsilon, at a confidence of 1 - 1e-6.
     """
-    return _audit("epsilon", subject, trials, np.asarray)
+    return _audit("epsilon", mechanism, trials, np.asarray)
 
 
-def _audit(name: str, subject: Subject, trials: int, seen: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Check:
+def _audit(
+    name: str, mechanism: MechanismUnderTest, trials: int, seen: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> CheckResult:
     found = audit_mechanism(
-        lambda count: seen(subject.outputs(count, with_unit=True)),
-        lambda count: seen(subject.outputs(count, with_unit=False)),
-        claim=(subject.epsilon, subject.delta),
+        lambda count: seen(mechanism.outputs(count, with_unit=True)),
+        lambda count: seen(mechanism.outputs(count, with_unit=False)),
+        claim=(mechanism.epsilon, mechanism.delta),
         trials=trials,
         confidence=1.0 - ALARM,
     )
     assert found.value is not None
-    return Check(
+    return CheckResult(
         name=name,
-        passed=found.value <= subject.epsilon,
+        passed=found.value <= mechanism.epsilon,
         found=found.value,
-        allowed=subject.epsilon,
-        says=f"epsilon is at least {found.value:.4g}, the claim is {subject.epsilon:.4g}",
+        allowed=mechanism.epsilon,
+        says=f"epsilon is at least {found.value:.4g}, the claim is {mechanism.epsilon:.4g}",
         alarm=ALARM,
     )

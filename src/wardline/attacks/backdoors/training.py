@@ -20,8 +20,8 @@ from wardline.attacks.protocol.ledger import BudgetSpent
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Seeds, Verdict
+from wardline.models.learner import Learner
 from wardline.models.predictor import Inputs
-from wardline.robust.sanitise.learner import Learner
 
 _BADNETS = Stamped()
 

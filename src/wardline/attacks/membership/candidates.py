@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.membership.scores import Array, scaled_confidence
-from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, equal_sets, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design, equal_sets
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.core.checks import at_least
 from wardline.data import Examples
+from wardline.models import train_stack
 
 _SILENT = NoProgress()
 
@@ -111,10 +112,11 @@ def online_references(
         generator=seeds.numpy("membership.sets"),
     )
     stack = train_stack(
-        recipe,
-        np.concatenate([examples.x, companions.x]),
-        np.concatenate([examples.y, companions.y]),
-        sets,
+        recipe.architecture,
+        recipe.training,
+        x=np.concatenate([examples.x, companions.x]),
+        y=np.concatenate([examples.y, companions.y]),
+        sets=sets,
         seeds=seeds.child("membership"),
         progress=progress,
     )
@@ -154,7 +156,13 @@ def offline_references(
         [generator.permutation(len(population))[:rows] for _ in range(recipe.references)]
     )
     stack = train_stack(
-        recipe, population.x, population.y, sets, seeds=seeds.child("membership.offline"), progress=progress
+        recipe.architecture,
+        recipe.training,
+        x=population.x,
+        y=population.y,
+        sets=sets,
+        seeds=seeds.child("membership.offline"),
+        progress=progress,
     )
     return Answers(
         phi=scaled_confidence(stack.logits(examples.x), examples.y),

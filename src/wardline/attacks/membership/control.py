@@ -7,18 +7,17 @@ rows of the same data whose labels were replaced by fair draws: all it can learn
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, Stack, balanced_design, train_stack
+from wardline.attacks.membership.shadow import Flags, ReferenceRecipe, balanced_design
 from wardline.core import NoProgress, Progress, Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig
-from wardline.models import Architecture, Logistic, parameter_count
+from wardline.models import Architecture, Logistic, Stack, parameter_count, train_stack
 
 MOST_UNITS = 1000
 """The most units on either side of one control."""
@@ -89,11 +88,12 @@ def memorise(
     ]
     size = max(map(len, sets))
     stack = train_stack(
-        dataclasses.replace(recipe, training=_training(recipe.architecture, size)),
-        candidates.x[rows],
-        y,
+        recipe.architecture,
+        _training(recipe.architecture, size),
+        x=candidates.x[rows],
+        y=y,
         # The shorter sets hold some of their rows twice, so that no member is left out.
-        np.stack([np.resize(one, size) for one in sets]),
+        sets=np.stack([np.resize(one, size) for one in sets]),
         seeds=seeds.child("control"),
         progress=progress,
     )
@@ -150,9 +150,15 @@ def memoriser(candidates: Examples, members: int, *, recipe: ReferenceRecipe, se
     side = min(members, candidates.n_units - members, MOST_UNITS)
     draw = _draw(candidates, members, side, recipe.references, seeds.child("memoriser"))
     inside = np.flatnonzero(draw.unit < side)
-    training = dataclasses.replace(recipe, training=_training(recipe.architecture, len(inside)))
     x = candidates.x[draw.rows]
-    stack = train_stack(training, x, draw.y, inside[None], seeds=seeds.child("memoriser"))
+    stack = train_stack(
+        recipe.architecture,
+        _training(recipe.architecture, len(inside)),
+        x=x,
+        y=draw.y,
+        sets=inside[None],
+        seeds=seeds.child("memoriser"),
+    )
     order = np.argsort(draw.unit, kind="stable")
     examples = Examples(
         x=x[order], y=draw.y[order], unit=draw.unit[order], features=candidates.features, classes=candidates.classes

@@ -88,9 +88,10 @@ class AttributeInference:
     probability that the model gives to the person's true class if the person held it.
 
     **What counts as success.** Much of an attribute can be guessed without any model: that is imputation, and no leak.
-    So the same population teaches an imputer that knows the other columns and the true class, and the attack has to
-    beat the upper end of what that reaches (`chance` of the result). The paired advantage over it, with an interval
-    that holds at least at its level, is in the details.
+    So the same population teaches two imputers, one that knows the other columns and one that knows the true class too,
+    and the attack has to beat the upper end of what the better of them reaches on these people (`chance` of the
+    result): else a model that says nothing would be blamed where the class misleads the second one. The paired
+    advantage over the better one, with an interval that holds at least at its level, is in the details.
 
     Attributes:
         level: confidence of intervals, in (0, 1).
@@ -141,13 +142,14 @@ class AttributeInference:
             guess[:reached] == truth[:reached] for guess in (guessed, prior.argmax(axis=1), imputed.argmax(axis=1))
         )
         interval = clopper_pearson(int(right.sum()), reached, level=self.level) if reached else None
-        baseline = clopper_pearson(int(by_imputer.sum()), reached, level=self.level) if reached else None
+        best = by_prior if by_prior.sum() > by_imputer.sum() else by_imputer
+        baseline = clopper_pearson(int(best.sum()), reached, level=self.level) if reached else None
         details: dict[str, object] = {"paper": self.paper, "access": self.needs.value, "values": len(data.values)}
         if reached:
             details |= {
                 "prior_alone": {"value": float(by_prior.mean()), "interval": _rate(by_prior, self.level)},
-                "imputation": {"value": float(by_imputer.mean()), "interval": baseline},
-                "advantage": paired_advantage(right, by_imputer, level=self.level),
+                "imputation": {"value": float(by_imputer.mean()), "interval": _rate(by_imputer, self.level)},
+                "advantage": paired_advantage(right, best, level=self.level),
             }
         line = max(baseline.high if baseline is not None else 0.0, budget.tolerated)
         return AttackResult(

@@ -127,7 +127,8 @@ def infer_class(gradients: Gradients, classes: int) -> int:
     """The class of a batch of one row: where the gradient of the last layer is negative.
 
     The gradient by the last bias is the predicted probabilities minus one at the true class, which alone is negative.
-    Without a bias the rows of the last weight matrix tell the same, if their inputs are not negative.
+    Without a bias the rows of the last weight matrix tell the same, if their inputs are not negative. The wide part of
+    Wardline's networks stands after the head and reads inputs of any sign, so it is passed over.
 
     Args:
         gradients: by parameters, in the order of the network.
@@ -138,7 +139,11 @@ def infer_class(gradients: Gradients, classes: int) -> int:
 
     References: Zhao, Mopuri, Bilen 2020, section 2.
     """
-    last = [value for value in gradients.values() if value.shape[:1] == (classes,)]
+    last = [
+        value
+        for name, value in gradients.items()
+        if value.shape[:1] == (classes,) and name.split(".")[-2:] != ["wide", "weight"]
+    ]
     if not last:
         raise ValueError("the network has no last layer with a row for each class")
     rows = last[-1].reshape(classes, -1).sum(axis=1)

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from wardline.attacks.intervals import clopper_pearson
-from wardline.attacks.membership.shadow import ReferenceRecipe, train_stack
+from wardline.attacks.membership.shadow import ReferenceRecipe
 from wardline.attacks.protocol.ledger import BudgetSpent
 from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec
@@ -24,7 +24,7 @@ from wardline.attacks.reconstruction.leakage import unmetered
 from wardline.core import Interval, Seeds, Verdict
 from wardline.core.checks import at_least, probability
 from wardline.data import Examples
-from wardline.models import Mlp, TrainedModel
+from wardline.models import Mlp, TrainedModel, train_stack
 
 Features: TypeAlias = Literal["answers", "weights"]
 Retrain: TypeAlias = Callable[[Examples, Seeds], TrainedModel]
@@ -225,7 +225,8 @@ class PropertyInference:
             if self.features == "answers":
                 return np.stack([_centred(model.logits(probes)) for model in models]), sides
             return np.stack([sorted_weights(dict(model.parameters)) for model in models]), sides
-        stack = train_stack(data.recipe, data.pool.x, data.pool.y, sets, seeds=seeds)
+        recipe = data.recipe
+        stack = train_stack(recipe.architecture, recipe.training, x=data.pool.x, y=data.pool.y, sets=sets, seeds=seeds)
         if self.features == "answers":
             return np.stack([_centred(logits) for logits in stack.logits(probes)]), sides
         values = {name: value.numpy() for name, value in stack.parameters.items()}

@@ -9,7 +9,6 @@ from wardline.core.lazy import lazy
 if TYPE_CHECKING:
     from wardline.robust.sanitise.clustering import SplitClass, activation_clusters
     from wardline.robust.sanitise.influence import influence_on, late_learners, loss_trajectories, self_influence
-    from wardline.robust.sanitise.learner import Checkpoint, Learner, NetworkLearner
     from wardline.robust.sanitise.neighbours import neighbour_disagreement
     from wardline.robust.sanitise.partitions import Certified, PartitionedModel, certified_sizes, train_partitions
     from wardline.robust.sanitise.ranking import Ranking, RankingQuality
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Certified",
-    "Checkpoint",
-    "Learner",
-    "NetworkLearner",
     "PartitionedModel",
     "Ranking",
     "RankingQuality",
@@ -50,7 +46,6 @@ __getattr__ = lazy(
     {
         "clustering": ("SplitClass", "activation_clusters"),
         "influence": ("influence_on", "late_learners", "loss_trajectories", "self_influence"),
-        "learner": ("Checkpoint", "Learner", "NetworkLearner"),
         "neighbours": ("neighbour_disagreement",),
         "partitions": ("Certified", "PartitionedModel", "certified_sizes", "train_partitions"),
         "ranking": ("Ranking", "RankingQuality"),

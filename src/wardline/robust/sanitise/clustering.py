@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from wardline.core import Seeds
 from wardline.core.canonical import to_json
+from wardline.models.learner import Labels
 from wardline.models.predictor import Differentiable, Inputs
-from wardline.robust.sanitise.learner import Labels
 from wardline.robust.sanitise.representation import represent
 
 _COMPONENTS = 10

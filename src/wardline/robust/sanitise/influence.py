@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wardline.models.learner import Checkpoint, Labels
 from wardline.models.predictor import Inputs
-from wardline.robust.sanitise.learner import Checkpoint, Labels
 from wardline.robust.sanitise.ranking import Ranking
 from wardline.robust.sanitise.representation import represent
 

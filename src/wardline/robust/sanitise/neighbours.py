@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.core.checks import at_least
-from wardline.robust.sanitise.learner import Labels
+from wardline.models.learner import Labels
 from wardline.robust.sanitise.ranking import Ranking
 
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from wardline.core import Claim, NoProgress, Progress, Seeds
 from wardline.core.checks import at_least
+from wardline.models.learner import Labels, Learner
 from wardline.models.predictor import Gives, Inputs, Predictor, labels_of
 from wardline.models.threads import one_thread
-from wardline.robust.sanitise.learner import Labels, Learner
 
 _REFERENCE = "Levine and Feizi 2021, theorem 1"
 _SILENT = NoProgress()

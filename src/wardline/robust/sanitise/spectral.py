@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from wardline.models.learner import Labels
 from wardline.models.predictor import Differentiable, Inputs
-from wardline.robust.sanitise.learner import Labels
 from wardline.robust.sanitise.ranking import Ranking
 from wardline.robust.sanitise.representation import represent
 

@@ -148,7 +148,8 @@ def neural_cleanse(
         search: settings.
 
     Raises:
-        ValueError: for inputs that are no images, or a model of fewer than five classes.
+        ValueError: for inputs that are no images, or a model of fewer than five classes or of answers that are not
+            finite.
 
     References: Wang et al. 2019, sections IV and V. Differences: sizes are compared on a logarithmic scale, because
     those of clean classes differ by factors, and a class must also fall below a share of the median.
@@ -201,6 +202,9 @@ def _search(
         stamped = (1.0 - masks)[:, None] * chosen[None] + (masks * patterns)[:, None]
         logits = network(stamped.flatten(0, 1))
         losses = functional.cross_entropy(logits, wanted, reduction="none").reshape(classes, rows).mean(dim=1)
+        if not bool(losses.isfinite().all()):
+            # No step follows from such a loss: every class would keep its first mask, and none would stand out.
+            raise ValueError("the model's answers to images with a trigger are not finite")
         sizes = masks.flatten(1).sum(dim=1)
         with torch.no_grad():
             turned = (logits.argmax(dim=1) == wanted).float().reshape(classes, rows).mean(dim=1)

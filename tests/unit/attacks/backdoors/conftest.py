@@ -13,8 +13,8 @@ from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Target
 from wardline.core import Seeds
 from wardline.models import Mlp
+from wardline.models.learner import NetworkLearner
 from wardline.models.torch_predictor import TorchPredictor
-from wardline.robust.sanitise.learner import NetworkLearner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ import pytest
 
 from wardline.attacks.membership.candidates import join, offline_references, online_references, pick_candidates
 from wardline.attacks.membership.scores import scaled_confidence
-from wardline.attacks.membership.shadow import ReferenceRecipe, train_stack
+from wardline.attacks.membership.shadow import ReferenceRecipe
 from wardline.core import Seeds
 from wardline.data import Examples
 from wardline.dp import PlainConfig
-from wardline.models import Logistic
+from wardline.models import Logistic, train_stack
 
 RECIPE = ReferenceRecipe(
     architecture=Logistic(inputs=6, classes=2),
@@ -69,7 +69,14 @@ def test_offline_references_see_the_population_alone() -> None:
     assert answers.rows == 25
     generator = Seeds(3).numpy("membership.population")
     sets = np.stack([generator.permutation(50)[:25] for _ in range(4)])
-    stack = train_stack(RECIPE, population.x, population.y, sets, seeds=Seeds(3).child("membership.offline"))
+    stack = train_stack(
+        RECIPE.architecture,
+        RECIPE.training,
+        x=population.x,
+        y=population.y,
+        sets=sets,
+        seeds=Seeds(3).child("membership.offline"),
+    )
     np.testing.assert_array_equal(answers.phi, scaled_confidence(stack.logits(picked.examples.x), picked.examples.y))
 
 

@@ -23,6 +23,7 @@ LOGITS = GENERATOR.normal(size=(REFERENCES, ROWS, CLASSES)) * 3
 TARGET = GENERATOR.normal(size=(ROWS, CLASSES)) * 3
 Y = GENERATOR.integers(CLASSES, size=ROWS)
 INSIDE = np.stack([GENERATOR.permutation(REFERENCES) < REFERENCES // 2 for _ in range(ROWS)], axis=1)
+MANY = np.random.default_rng(8).normal(size=(18, ROWS, CLASSES)) * 3
 
 
 def test_scaled_confidence_is_the_logit_of_the_probability() -> None:
@@ -56,7 +57,7 @@ def test_rmia_refuses_a_gamma_below_one() -> None:
 
 def test_lira_per_example_is_the_ratio_of_fitted_densities() -> None:
     phi, references = scaled_confidence(TARGET, Y), scaled_confidence(LOGITS, Y)
-    scores = lira_scores(phi, references, INSIDE)
+    scores = lira_scores(phi, references, INSIDE, fixed_variance=False)
     for row in range(ROWS):
         inside, outside = references[INSIDE[:, row], row], references[~INSIDE[:, row], row]
         expected = norm.logpdf(phi[row], inside.mean(), inside.std(ddof=1)) - norm.logpdf(
@@ -65,10 +66,10 @@ def test_lira_per_example_is_the_ratio_of_fitted_densities() -> None:
         assert scores[row] == pytest.approx(expected)
 
 
-def test_lira_pools_variances_up_to_eight_references_and_not_beyond() -> None:
+def test_lira_pools_variances_up_to_sixteen_references_and_not_beyond() -> None:
     phi = scaled_confidence(TARGET, Y)
-    for count, fixed in ((8, True), (10, False)):
-        references = scaled_confidence(LOGITS, Y)[:count]
+    for count, fixed in ((16, True), (18, False)):
+        references = scaled_confidence(MANY, Y)[:count]
         inside = np.stack([GENERATOR.permutation(count) < count // 2 for _ in range(ROWS)], axis=1)
         by_default = lira_scores(phi, references, inside)
         np.testing.assert_array_equal(by_default, lira_scores(phi, references, inside, fixed_variance=fixed))
@@ -109,9 +110,9 @@ def test_lira_offline_is_how_unlikely_phi_is_without_the_example() -> None:
     np.testing.assert_allclose(all_outside, (phi - references.mean(axis=0)) / references.std(axis=0, ddof=1))
 
 
-def test_lira_offline_pools_variances_up_to_four_references_a_row() -> None:
+def test_lira_offline_pools_variances_up_to_eight_references_a_row() -> None:
     phi = scaled_confidence(TARGET, Y)
-    for count, fixed in ((4, True), (6, False)):
+    for count, fixed in ((8, True), (10, False)):
         references = scaled_confidence(LOGITS, Y)[:count]
         by_default = lira_offline_scores(phi, references)
         np.testing.assert_array_equal(by_default, lira_offline_scores(phi, references, fixed_variance=fixed))

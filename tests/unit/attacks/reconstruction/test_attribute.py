@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,28 @@ def test_what_can_be_imputed_without_the_model_is_no_leak() -> None:
     assert result.rate > 0.9
     assert result.details["imputation"]["value"] > 0.9
     assert result.verdict is not Verdict.FAIL
+
+
+class _Silent:
+    """Gives every class the same probability, whoever is asked about."""
+
+    gives, classes = "logits", 2
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        return np.zeros((len(x), 2), dtype=np.float32)
+
+
+def test_a_model_that_says_nothing_leaks_nothing_where_the_class_misleads_the_imputer() -> None:
+    """In the population the class tells the attribute, among the people its opposite: imputation is worse there."""
+    people, population = _people(300, "people", told=0.3), _people(600, "population", told=0.3)
+    coins = people.x[:, 1].astype(np.int64), population.x[:, 1].astype(np.int64)
+    people, population = dataclasses.replace(people, y=1 - coins[0]), dataclasses.replace(population, y=coins[1])
+    result = AttributeInference().run(Target(_Silent(), SPEC), _data(people, population), Budget(), 0)
+    assert result.rate == result.details["prior_alone"]["value"] > 0.8
+    assert result.details["imputation"]["value"] < 0.2
+    assert result.verdict is not Verdict.FAIL
+    assert result.chance == result.details["prior_alone"]["interval"].high
+    assert result.details["advantage"]["value"] == 0.0
 
 
 def test_people_who_were_not_reached_do_not_count() -> None:

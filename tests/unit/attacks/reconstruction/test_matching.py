@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from wardline.attacks.protocol.result import Budget
 from wardline.attacks.protocol.spec import InputSpec
@@ -11,7 +12,7 @@ from wardline.attacks.protocol.target import Target
 from wardline.attacks.reconstruction.matching import GradientMatching, infer_class
 from wardline.attacks.reconstruction.sharing import Defence, GradientData, Simulation
 from wardline.core import Seeds, Verdict, canonical_json
-from wardline.models import torch_generator
+from wardline.models import Mlp, build, torch_generator
 from wardline.models.torch_predictor import TorchPredictor
 
 
@@ -70,6 +71,19 @@ def test_the_class_is_read_off_the_last_layer() -> None:
         assert infer_class(gradients, 4) == classes[0]
     with pytest.raises(ValueError, match="last layer"):
         infer_class({"weight": np.zeros((3, 2))}, 5)
+
+
+def test_the_wide_part_behind_the_head_does_not_hide_the_class() -> None:
+    """Its inputs have any sign, and it stands last."""
+    architecture = Mlp(inputs=6, hidden=(5,), classes=4, linear_inputs=3)
+    network = build(architecture, generator=torch_generator(Seeds(1), "wide"))
+    for label in range(4):
+        row = torch.cat([torch.full((1, 6), 0.5), torch.full((1, 3), -1.0)], dim=1)
+        loss = functional.cross_entropy(network(row), torch.tensor([label]))
+        slopes = torch.autograd.grad(loss, list(network.parameters()))
+        gradients = {name: value.numpy() for (name, _), value in zip(network.named_parameters(), slopes, strict=True)}
+        assert list(gradients)[-1] == "wide.weight"
+        assert infer_class(gradients, 4) == label
 
 
 def test_clipping_hides_nothing_from_who_clips_as_well() -> None:

@@ -12,8 +12,8 @@ from wardline.attacks.backdoors.triggers import Blend
 from wardline.attacks.protocol.examples import Labelled
 from wardline.core import Seeds
 from wardline.models import Mlp
+from wardline.models.learner import Checkpoint, NetworkLearner
 from wardline.models.torch_predictor import TorchPredictor
-from wardline.robust.sanitise.learner import Checkpoint, NetworkLearner
 
 LEARNER = NetworkLearner(architecture=Mlp(inputs=64, hidden=(64,), classes=10), epochs=20, batch=32, learning_rate=5e-3)
 

@@ -10,7 +10,7 @@ import pytest
 from wardline.attacks.backdoors.poisons import Stamped
 from wardline.core import Seeds
 from wardline.models import Logistic
-from wardline.robust.sanitise.learner import NetworkLearner
+from wardline.models.learner import NetworkLearner
 from wardline.robust.sanitise.partitions import (
     Certified,
     certified_accuracy,

@@ -74,3 +74,16 @@ def test_what_it_cannot_judge_is_refused(digits, clean):
     for settings in ({"steps": 0}, {"low": 1.0}, {"success_rate": 1.0}, {"shrinkage": 1.0}, {"learning_rate": 0.0}):
         with pytest.raises(ValueError):
             TriggerSearch(**settings)
+
+
+class _Broken(nn.Module):
+    """Answers with numbers to begin with, and with none as soon as there is a trigger."""
+
+    def forward(self, x):
+        logits = x.flatten(1)[:, :10]
+        return logits if len(x) == 1 else logits * float("nan")
+
+
+def test_a_model_whose_answers_are_no_numbers_is_refused_rather_than_cleared(digits):
+    with pytest.raises(ValueError, match="not finite"):
+        neural_cleanse(TorchPredictor(_Broken(), classes=10), digits.spare, seeds=Seeds(0))

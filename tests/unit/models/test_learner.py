@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from wardline.core import Seeds
-from wardline.models import Mlp
-from wardline.robust.sanitise.learner import NetworkLearner
+from wardline.models import Mlp, NetworkLearner
 
 SMALL = NetworkLearner(architecture=Mlp(inputs=64, hidden=(16,), classes=10), epochs=4, batch=50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Images [rows, 1, 8, 8] in [0, 1] and their classes."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    given = load_digits()
+    order = Seeds(5).numpy("split").permutation(len(given.target))
+    return Digits(x=(given.images[order, None] / 16).astype(np.float32), y=given.target[order].astype(np.int64))
 
 
 def test_equal_seeds_give_equal_models_and_others_do_not(digits):
@@ -32,9 +49,10 @@ def test_the_last_checkpoint_is_the_model_and_each_learns_more(digits):
     assert min(rates) > 0
 
 
-def test_it_learns(digits, learner):
-    model = learner(digits.x, digits.y, seeds=Seeds(0))
-    assert (model.answer(digits.test.x).argmax(axis=1) == digits.test.y).mean() > 0.95
+def test_it_learns(digits):
+    learner = NetworkLearner(architecture=Mlp(inputs=64, hidden=(64,), classes=10), batch=32, learning_rate=5e-3)
+    model = learner(digits.x[:1000], digits.y[:1000], seeds=Seeds(0))
+    assert (model.answer(digits.x[1400:]).argmax(axis=1) == digits.y[1400:]).mean() > 0.95
 
 
 def test_arguments_out_of_range_are_refused(digits):

@@ -1,4 +1,4 @@
-"""How a model is made from training data, as a function: what defences that train anew are given."""
+"""How a model is made from training data, as a function: what attacks and defences that train anew are given."""
 
 from __future__ import annotations
 
