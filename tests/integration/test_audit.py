@@ -9,15 +9,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
 import wardline.attacks.catalogue as catalogue
+from wardline.attacks.backdoors.poisons import Stamped
+from wardline.attacks.intervals import clopper_pearson
 from wardline.attacks.protocol.attack import AttackEntry
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.ledger import QueryLedger
+from wardline.attacks.protocol.result import Check
 from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Access, Target
-from wardline.core import Seeds, Verdict
+from wardline.core import Seeds, UsageError, Verdict
 from wardline.core.canonical import canonical_json
 from wardline.crypto import SigningKey
 from wardline.data import Examples
@@ -25,8 +29,11 @@ from wardline.dp import PlainConfig, train_plain
 from wardline.evidence import render_audit, verify_bundle
 from wardline.evidence.audit_consistency import check_audit
 from wardline.models import Mlp, TorchPredictor, save
-from wardline.run.audit import Audited, AuditSettings, audit
+from wardline.models.learner import NetworkLearner
+from wardline.run.audit import audit
+from wardline.run.audit_attributes import attribute_data, hidden_attribute
 from wardline.run.audit_data import AuditData
+from wardline.run.audit_settings import Audited, AuditSettings
 from wardline.run.audited import write_audit
 
 SPEC = InputSpec(shape=(20,))
@@ -192,6 +199,151 @@ def test_a_model_that_shows_less_is_attacked_with_less(model, data, access):
     assert outcome.verdict is Verdict.FAIL
 
 
+def test_an_audit_that_did_not_come_to_its_attacks_never_passes(model, data, monkeypatch):
+    import wardline.run.audit as module
+
+    original = module._Audit._step
+
+    def only_the_first(self, step, remaining):
+        if self.rows:
+            self.cut.append((step.attack, "the time was spent"))
+        else:
+            original(self, step, remaining)
+
+    monkeypatch.setattr(module._Audit, "_step", only_the_first)
+    outcome = audited(model.module(), data, radius=1e-6)
+    assert [one["outcome"] for one in outcome.predicate["attacks"]] == ["pass"]
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert check_audit(outcome.predicate) is Verdict.INCONCLUSIVE
+    assert any(check["name"] == "attacks-made" for check in outcome.predicate["preflight"])
+
+
+def test_an_audit_without_time_for_a_single_attack_is_one_clear_error(model, data):
+    with pytest.raises(UsageError, match="no attack was made"):
+        audited(model.module(), data, seconds=0.1)
+
+
+@pytest.mark.parametrize("reached", [4, 400], ids=["fewer examples", "weaker search"])
+def test_what_the_first_try_found_is_not_hidden_by_a_run_that_was_cut_off(model, data, monkeypatch, reached):
+    import wardline.run.audit as module
+
+    original = module._Audit._run
+
+    def cut_off(self, entry, attack, n, seconds, on=None):
+        result = original(self, entry, attack, min(n, 16), seconds, on)
+        if n <= module.CONTROL_EXAMPLES:
+            return result
+        cut = Check(name="budget", outcome=Verdict.INCONCLUSIVE, detail="everything was cut short")
+        nothing = clopper_pearson(0, reached)
+        return dataclasses.replace(result, n=reached, rate=0.0, interval=nothing, checks=(cut,))
+
+    monkeypatch.setattr(module._Audit, "_run", cut_off)
+    outcome = audited(model.module(), data, radius=0.3)
+    row = next(one for one in outcome.predicate["attacks"] if one["attack"] == "evasion.pgd")
+    assert (row["outcome"], row["rate"]) == ("fail", 1.0)
+    assert any(check["detail"] == "everything was cut short" for check in row["checks"])
+    assert check_audit(outcome.predicate) is Verdict.FAIL
+
+
+def test_curves_that_break_down_are_told_and_end_nothing(model, data, monkeypatch):
+    import wardline.run.audit as module
+
+    def breaks(self):
+        raise ZeroDivisionError("a row held 42")
+
+    monkeypatch.setattr(module._Audit, "_curves", breaks)
+    outcome = audited(model.module(), data, radius=0.3)
+    assert outcome.verdict is Verdict.FAIL
+    assert {"subject": "curve", "reason": "it broke down: ZeroDivisionError"} in outcome.predicate["cut"]
+
+
+def test_rows_with_categories_are_searched_for_attributes():
+    rng = np.random.default_rng(0)
+
+    def rows(n):
+        category = np.eye(3, dtype=np.float32)[rng.integers(0, 3, n)]
+        x = np.concatenate([category, rng.random((n, 4)).astype(np.float32)], axis=1)
+        return Labelled(x=x, y=rng.integers(0, 2, n))
+
+    known, others = rows(300), rows(300)
+    spec = InputSpec(shape=(7,), groups=((0, 1, 2),))
+    leak = attribute_data(hidden_attribute(spec, known.x), people=known, population=others, classes=2, most=300).twin
+    data = AuditData(held_out=others, train=known, source="made up", sha256="0" * 64)
+    settings = AuditSettings(seconds=15.0, tier="standard")
+    outcome = audit(Target(leak, spec, name="leaky"), data, settings=settings, about=ABOUT)
+    row = next(one for one in outcome.predicate["attacks"] if one["attack"] == "reconstruction.attribute")
+    assert row["outcome"] == "fail"
+    assert row["details"]["hidden"] == "column 0 to column 2"
+    assert outcome.verdict is Verdict.FAIL
+    assert check_audit(outcome.predicate) is Verdict.FAIL
+    assert b"hidden attribute was guessed rightly" in render_audit(outcome.predicate)
+
+
+def test_training_rows_beyond_the_held_out_ones_are_inputs_as_well(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)).astype(np.float32)
+    np.savez(tmp_path / "held-out.npz", x=x[:200], y=np.arange(200) % 2)
+    np.savez(tmp_path / "train.npz", x=10 * x[200:], y=np.arange(200) % 2)
+    (tmp_path / "made_up_model.py").write_text(
+        "import numpy as np\n\ndef model(x):\n    return np.stack([x[:, 0], -x[:, 0]], axis=1)\n"
+    )
+    ran = wardline(
+        "attack", "run", "membership.loss", "made_up_model:model", "--data", "held-out.npz", "--train", "train.npz",
+        "--format", "json", cwd=tmp_path,
+    )  # fmt: skip
+    assert "leave their bounds" not in ran.stderr
+    assert ran.returncode in {0, 1, 5}, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def backdoored():
+    digits = load_digits()
+    order = Seeds(5).numpy("split").permutation(len(digits.target))
+    x, y = (digits.images[order, None] / 16).astype(np.float32), digits.target[order].astype(np.int64)
+    poisoned = Stamped(share=0.08).poison(x[:1000], y[:1000], seeds=Seeds(3))
+    architecture = Mlp(inputs=64, hidden=(64,), classes=10)
+    learner = NetworkLearner(architecture=architecture, batch=32, learning_rate=5e-3, epochs=20)
+    held_out = AuditData(held_out=Labelled(x=x[1000:], y=y[1000:]), source="digits", sha256="0" * 64)
+    return learner(poisoned.x, poisoned.y, seeds=Seeds(0)), held_out
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["names a class", "breaks down"])
+def test_a_search_for_triggers_raises_a_doubt_and_fails_nothing(backdoored, monkeypatch, broken):
+    import wardline.run.audit as module
+
+    def search(target, examples, *, seconds, seed):
+        if broken:
+            raise ZeroDivisionError("a row held 42")
+        return original(target, examples, seconds=600.0, seed=seed)  # whatever else the machine does
+
+    original = module.search_triggers
+    monkeypatch.setattr(module, "search_triggers", search)
+    predictor, held_out = backdoored
+    settings = AuditSettings(seconds=12.0, tier="standard", radius=1e-6)
+    outcome = audit(
+        Target(predictor, InputSpec(shape=(1, 8, 8)), name="digits"), held_out, settings=settings, about=ABOUT
+    )
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert check_audit(outcome.predicate) is Verdict.INCONCLUSIVE
+    page = render_audit(outcome.predicate).decode()
+    assert ("broke down: ZeroDivisionError" if broken else "Class 0 stands out") in page
+    assert (outcome.predicate["triggers"] is None) == broken
+
+
+def test_a_folder_with_other_things_is_refused_before_the_audit(model, data, tmp_path):
+    save(model, tmp_path / "model")
+    np.savez(tmp_path / "held-out.npz", x=data.held_out.x, y=data.held_out.y)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    ran = wardline(
+        "audit", "model", "--data", "held-out.npz", "--out", "taken", "--unsafe-unsigned", "--tier", "deep",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    assert "something else stands" in ran.stderr
+    assert (tmp_path / "taken" / "thesis.txt").read_text() == "mine"
+
+
 def wardline(*words, cwd):
     return subprocess.run(
         [sys.executable, "-m", "wardline", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False
@@ -227,10 +379,18 @@ def test_the_command_audits_a_saved_model(model, data, tmp_path):
         (("attack", "run", "evasion.pgd", "model", "--data", "held-out.npz", "--set", "steps=many"), "no value for"),
         (("attack", "run", "evasion.pgd", "model", "--data", "held-out.npz", "--radius", "-1"), "radius must be"),
         (("attack", "run", "evasion.pgd", "model", "--data", "nothing.npz"), "cannot read the examples"),
+        (
+            ("attack", "run", "extraction.knockoff", "model", "--data", "held-out.npz", "--queries", "5"),
+            "ended before it had a result",
+        ),
+        (
+            ("attack", "run", "reconstruction.attribute", "model", "--data", "held-out.npz", "--train", "held-out.npz"),
+            "no attribute to hide",
+        ),
         (("attack", "run", "evasion.pgd", "model", "--data", "held-out.npz", "--high", "0.1"), "leave their bounds"),
         (("audit", "model", "--data", "held-out.npz", "--tolerate", "2", "--unsafe-unsigned"), "tolerated must be"),
     ],
-    ids=["attack", "model", "data", "setting", "value", "radius", "file", "bounds", "tolerate"],
+    ids=["attack", "model", "data", "setting", "value", "radius", "file", "budget", "attribute", "bounds", "tolerate"],
 )
 def test_what_does_not_fit_is_one_clear_error(model, data, tmp_path, words, told):
     save(model, tmp_path / "model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,9 +21,14 @@ from wardline.attacks.protocol.result import Budget, Check, Threat
 from wardline.attacks.protocol.spec import InputSpec, TextSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import ServiceError, UsageError, Verdict
+from wardline.evidence import render_audit
+from wardline.evidence.audit_consistency import check_audit
 from wardline.models.predictor import labels_of
 from wardline.models.remote_exchange import RemoteSettings
 from wardline.models.remote_predictor import RemotePredictor
+from wardline.run.audit import audit
+from wardline.run.audit_data import AuditData
+from wardline.run.audit_settings import Audited, AuditSettings
 
 RNG = np.random.default_rng(0)
 Y = np.arange(120, dtype=np.int64) % 3
@@ -301,6 +307,111 @@ def test_an_answer_that_drips_is_given_up(server: Server) -> None:
         Handler.answer = original
 
 
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "the status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a piece's length": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "a trailer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_service_that_drips_whatever_part_of_its_answer_is_given_up(server: Server, drip: str) -> None:
+    """Each byte comes in time; the whole never would."""
+    remote = connect(server, settings=RemoteSettings(timeout_seconds=0.4, retries=0, patience=1))
+
+    def answer(self: Handler, body: Any) -> None:
+        start, again = DRIPS[drip]
+        self.wfile.write(start)
+        for _ in range(200):  # ten seconds, for a client that waits for ever
+            if self.server.over.wait(0.05):
+                return
+            self.wfile.write(again)
+        self.close_connection = True
+
+    original, began = Handler.answer, time.monotonic()
+    Handler.answer = answer
+    try:
+        with pytest.raises(ServiceError, match="in time"):
+            remote.answer(X[:4])
+    finally:
+        Handler.answer = original
+    assert time.monotonic() - began < 8
+    assert remote.statistics.timeouts == 1
+
+
+def test_a_slow_service_is_given_the_whole_time_again_for_each_request(server: Server) -> None:
+    """What one answer had to spare at its end is not what the next one over the same connection gets."""
+    remote = connect(server, settings=RemoteSettings(timeout_seconds=1.0, batch=16, retries=0))
+
+    def slow(method: str, path: str, body: Any) -> Reply:
+        server.over.wait(0.2)
+        return plain(method, path, body)
+
+    server.reply = slow
+    np.testing.assert_allclose(remote.answer(X[:96]), PROBS[:96], rtol=1e-6)  # six requests
+    assert (server.connections, remote.statistics.timeouts) == (1, 0)
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(server: Server) -> None:
+    remote = connect(server)
+    broken: list[int] = []
+
+    def once_broken(method: str, path: str, body: Any) -> Reply:
+        status, headers, content = plain(method, path, body)
+        broken.append(1)
+        if len(broken) > 1:
+            return status, headers, content
+        return status, {**headers, "Content-Length": str(len(content)), "Connection": "close"}, content[:20]
+
+    server.reply = once_broken
+    np.testing.assert_allclose(remote.answer(X[:16]), PROBS[:16], rtol=1e-6)
+    assert (remote.statistics.failed, remote.statistics.retries, remote.statistics.nonsense) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/m"])
+def test_a_service_that_finds_everything_too_large_is_told(server: Server, path: str) -> None:
+    server.reply = lambda method, path, body: (413, {}, b"")
+    with pytest.raises(ServiceError, match="one input is too large"):
+        connect(server, path)
+
+
+def test_nonsense_after_a_smaller_first_request_is_told(server: Server) -> None:
+    server.reply = lambda method, path, body: (
+        (413, {}, b"") if len(body["instances"]) > 1 else ok({"predictions": "no list"})
+    )
+    with pytest.raises(ServiceError, match="is not understood"):
+        connect(server)
+
+
+@pytest.mark.parametrize("shape", [[-1, 10**12], [-1, 10**30], [-1, 1 << 20, 1 << 20]])
+def test_a_service_that_claims_inputs_beyond_all_memory_is_not_believed(server: Server, shape: list[int]) -> None:
+    metadata = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape}]}
+    server.reply = lambda method, path, body: ok(metadata)
+    with pytest.raises(UsageError, match="nothing says what inputs"):
+        RemotePredictor.connect(f"{server.url}/v2/models/m", settings=PATIENT)
+
+
+def test_a_whole_number_of_any_length_is_no_answer(server: Server) -> None:
+    remote = connect(server)
+    server.reply = lambda method, path, body: ok({"predictions": [[10**400, 0, 0]] * len(body["instances"])})
+    with pytest.raises(ServiceError, match="does not answer with numbers"):
+        remote.answer(X)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/mod\u00e8le", "http://127.0.0.1/a b", "http://127.0.0.1/x?q=\u00e9", f"http://{'a' * 70}.org/x"],
+)
+def test_an_address_that_cannot_be_sent_is_told_before_it_is_tried(url: str) -> None:
+    waits: list[float] = []
+    with pytest.raises(UsageError) as caught:
+        RemotePredictor.connect(url, probes=X[:2], settings=PATIENT, sleep=waits.append)
+    assert caught.value.hint
+    assert waits == []
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -443,3 +554,108 @@ def test_inputs_must_be_told_where_the_service_does_not(server: Server) -> None:
         open_target(f"{server.url}/predict")
     with pytest.raises(UsageError, match="3 classes apart, not 4"):
         open_target(f"{server.url}/predict", spec=SPEC, classes=4)
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Puts an input of another class in place of each: breaks whatever it can be tried on."""
+
+    id = "test.swap"
+    needs = Access.LABELS
+    paper = "none"
+
+    def threat(self, target):
+        return Threat(goal="another class", access=target.access)
+
+    def within(self, changed, original):
+        return np.ones(len(changed), dtype=np.bool_)
+
+    def craft(self, target: Target, batch: Batch) -> tuple[Check, ...]:
+        batch.best[:] = np.roll(batch.x, 1, axis=1)
+        target.labels(batch.best)
+        return ()
+
+
+def _dead(server: Server) -> Reply:
+    return 500, {}, b""
+
+
+def _limited(server: Server) -> Reply:
+    return 429, {"Retry-After": "1"}, b""
+
+
+def _hanging(server: Server) -> Reply:
+    server.over.wait(20)
+    return 500, {}, b""
+
+
+@pytest.mark.parametrize("failure", [_dead, _limited, _hanging], ids=["dies", "limits the rate", "hangs"])
+@pytest.mark.parametrize("requests", range(4, 9))
+def test_what_was_found_before_a_service_failed_stands(server: Server, failure: Any, requests: int) -> None:
+    remote = connect(server, settings=RemoteSettings(timeout_seconds=0.2, batch=16, retries=0, patience=1))
+    seen = len(server.seen)
+
+    def fails(method: str, path: str, body: Any) -> Reply:
+        return plain(method, path, body) if len(server.seen) - seen <= requests else failure(server)
+
+    server.reply = fails
+    target = Target(remote, SPEC)
+    result = attack_examples(Swap(), target, Labelled(x=X, y=Y), budget=Budget(batch=16), seed=0)
+    # The first batch takes four requests (answers, once more, search, outcome), each further one three.
+    batches = 1 + (requests - 4) // 3
+    assert result.n == 16 * batches
+    assert result.rate == 1.0
+    assert result.verdict is Verdict.FAIL
+    lost = next(check for check in result.checks if check.name == "service-lost")
+    assert lost.outcome is Verdict.INCONCLUSIVE
+    assert "in a row stayed unanswered" in lost.detail
+    assert len(target.ledger.outages) >= 1
+    withstood = attack_examples(Nothing(), target, Labelled(x=X, y=Y), budget=Budget(batch=16), seed=0)
+    assert withstood.verdict is Verdict.INCONCLUSIVE
+    assert (withstood.n, withstood.rate) == (0, None)
+
+
+def test_a_service_that_recovers_tells_the_outcomes_of_a_search_that_it_broke(server: Server) -> None:
+    remote = connect(server, settings=RemoteSettings(batch=16, retries=0, patience=1))
+    seen = len(server.seen)
+    server.reply = lambda method, path, body: (
+        _dead(server) if len(server.seen) - seen == 3 else plain(method, path, body)
+    )
+    result = attack_examples(Swap(), Target(remote, SPEC), Labelled(x=X, y=Y), budget=Budget(batch=16), seed=0)
+    assert (result.n, result.rate) == (16, 1.0)
+    assert result.verdict is Verdict.FAIL
+    assert any(check.name == "service-lost" for check in result.checks)
+
+
+def test_outcomes_are_kept_up_to_the_piece_where_the_service_failed(server: Server) -> None:
+    remote = connect(server, settings=RemoteSettings(batch=16, retries=0, patience=1))
+    seen = len(server.seen)
+
+    def reply(method: str, path: str, body: Any) -> Reply:
+        # 120 examples are 8 requests: answers 8, again 4, search fails at its first, then two pieces of outcomes.
+        made = len(server.seen) - seen
+        return plain(method, path, body) if made <= 12 or made in {14, 15} else _dead(server)
+
+    server.reply = reply
+    result = attack_examples(Swap(), Target(remote, SPEC), Labelled(x=X, y=Y), budget=Budget(batch=120), seed=0)
+    assert (result.n, result.rate) == (32, 1.0)
+    assert result.details["clean_accuracy"]["value"] == 1.0
+    assert result.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("requests", [40, 90, 200])
+def test_an_audit_of_a_service_that_dies_keeps_what_it_has_and_never_passes(server: Server, requests: int) -> None:
+    remote = connect(server, settings=RemoteSettings(batch=64, retries=0, patience=1))
+    seen = len(server.seen)
+    server.reply = lambda method, path, body: (
+        plain(method, path, body) if len(server.seen) - seen <= requests else _dead(server)
+    )
+    data = AuditData(held_out=Labelled(x=X, y=Y), source="made up", sha256="0" * 64)
+    settings = AuditSettings(seconds=20.0, radius=1e-6, tier="standard")
+    about = Audited(where=server.url, kind="a service")
+    outcome = audit(Target(remote, SPEC, name="flowers"), data, settings=settings, about=about)
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert check_audit(outcome.predicate) is outcome.verdict
+    assert any(one["reason"] == "the service was lost" for one in outcome.predicate["cut"])
+    assert any(check["name"] == "service-lost" for one in outcome.predicate["attacks"] for check in one["checks"])
+    render_audit(outcome.predicate)

@@ -96,6 +96,7 @@ def run(
     The exit code is the verdict's: 0 withstood, 1 the attack succeeded, 5 inconclusive.
     """
     from wardline.attacks.catalogue import find_attack
+    from wardline.attacks.protocol.ledger import BudgetSpent
     from wardline.attacks.protocol.result import Budget
     from wardline.run.attacking import make_attack
     from wardline.run.audited import Chosen, ball_for, open_audited
@@ -104,7 +105,13 @@ def run(
     opened = open_audited(model, Chosen(**_plain(chosen)), progress=choose_progress(quiet=quiet))
     made = make_attack(entry, words=_words(words), ball=ball_for(opened.target.spec, chosen["norm"], chosen["radius"]))
     budget = _budget(Budget, queries=queries, seconds=seconds, tolerated=tolerate)
-    result = made.run(opened.target, opened.data_for(entry, most=examples), budget, chosen["seed"])
+    try:
+        result = made.run(opened.target, opened.data_for(entry, most=examples), budget, chosen["seed"])
+    except BudgetSpent as spent:
+        raise UsageError(
+            f"{entry.id} ended before it had a result: {spent}",
+            hint="allow more by --queries, --seconds or --cap; of a service, check that it runs",
+        ) from spent
     click.echo(json.dumps(result.to_json(), indent=2) if output_format == "json" else "\n".join(_told(result)))
     ctx.exit(result.verdict.exit_code)
 

@@ -65,8 +65,9 @@ def command(
     """
     signer = None if unsafe_unsigned else open_key(key, key_fd=key_fd, passphrase_fd=passphrase_fd)
 
-    from wardline.run.audit import AuditSettings, audit
-    from wardline.run.audited import Chosen, open_audited, write_audit
+    from wardline.run.audit import audit
+    from wardline.run.audit_settings import AuditSettings
+    from wardline.run.audited import Chosen, check_place, open_audited, write_audit
 
     try:
         settings = AuditSettings(
@@ -82,8 +83,9 @@ def command(
         raise UsageError(str(error), hint="`wardline audit --help` tells what each option takes") from error
     progress = choose_progress(quiet=quiet)
     opened = open_audited(model, Chosen(**chosen), progress=progress)
-    outcome = audit(opened.target, opened.data, settings=settings, about=opened.about, progress=progress)
     folder = out or Path("audits") / opened.target.name
+    check_place(folder)
+    outcome = audit(opened.target, opened.data, settings=settings, about=opened.about, progress=progress)
     bundle = write_audit(folder, outcome.predicate, key=signer)
     if output_format == "json":
         click.echo(json.dumps(outcome.predicate, indent=2))
@@ -107,6 +109,11 @@ def _told(evidence: Any) -> list[str]:
             for check in one["checks"]
             if check["outcome"] != "pass"
         ]
+    triggers = evidence.get("triggers")
+    if triggers is not None:
+        named = ", ".join(map(str, triggers["named"]))
+        told = f"class {named} stands out" if named else "no class stands out, which clears the model of nothing"
+        lines.append(f"  {'inconclusive' if named else 'no verdict':<12}  search for triggers: {told}")
     if evidence["cut"]:
         lines += ["", "not tried:"]
         lines += [f"  {one['subject']}: {one['reason']}" for one in evidence["cut"]]

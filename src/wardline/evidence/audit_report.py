@@ -19,13 +19,15 @@ _CHANCE = "blind guessing"
 _QUANTITIES = {
     "attack_success_rate": "share of examples changed into another class",
     "tpr_at_fpr_0.01": "members found at one false alarm in a hundred",
+    "attribute_success_rate": "people whose hidden attribute was guessed rightly",
     "agreement": "answers of the copy that agree with the model's",
 }
 _LEDE = {
     "pass": "Every attack was shown to work elsewhere, and none succeeded here beyond what is tolerated.",
     "fail": "At least one attack succeeded beyond what is tolerated.",
     "inconclusive": (
-        "No attack succeeded beyond what is tolerated, but not every one was shown to work. This is not a pass."
+        "No attack succeeded beyond what is tolerated, but there are doubts that keep this from counting: they are "
+        "listed below. This is not a pass."
     ),
 }
 _FOOTER = (
@@ -58,6 +60,7 @@ def render_audit(predicate: Mapping[str, Any]) -> bytes:
             *_curves(evidence["curves"]),
             *_rocs(evidence["attacks"]),
             *(_attack(one) for one in evidence["attacks"]),
+            *_triggers(evidence.get("triggers")),
             *(Section(title=one["title"], text=(one["text"],), png=one["png"]) for one in evidence["pictures"]),
             _preflight(evidence["preflight"]),
             _cut(evidence["cut"]),
@@ -149,7 +152,9 @@ def _attack(one: Mapping[str, Any]) -> Section:
         ("seed", str(one["seed"])),
         ("paper", one["paper"]),
     ]
-    for name in ("clean_accuracy", "robust_accuracy"):
+    if "hidden" in one["details"]:
+        facts.append(("hidden attribute", str(one["details"]["hidden"])))
+    for name in ("clean_accuracy", "robust_accuracy", "prior_alone", "imputation"):
         share = one["details"].get(name)
         if isinstance(share, Mapping):
             facts.append((name.replace("_", " "), f"{_figure(share['value'])} {_between(share['interval'])}"))
@@ -230,6 +235,48 @@ def _rocs(attacks: Sequence[Mapping[str, Any]]) -> list[Section]:
                 up=Axis(name="members found", scale=axis),
             ),
             legend=tuple((line.look, line.label) for line in lines),
+        )
+    ]
+
+
+def _triggers(part: Mapping[str, Any] | None) -> list[Section]:
+    """The search for triggers: who is named, beside the same search in the same model with a trigger planted."""
+    if part is None:
+        return []
+    control = part["control"]
+    planted = control["classes"][control["label"]]
+    named = ", ".join(map(str, part["named"]))
+    return [
+        Section(
+            title="Whether a small trigger turns inputs into one class",
+            text=(
+                f"Class {named} stands out: look where its training data came from, and compare with models of "
+                "the same recipe trained on data that you trust. This keeps the verdict from being a pass, and is no "
+                "proof: the search can name a class of a clean model."
+                if named
+                else "No class stands out. That clears the model of nothing: triggers that are large, spread over the "
+                "image or bound to one source class are not found.",
+                f"A class is named if the index of its smallest trigger exceeds {part['index']:g}, its size is below "
+                f"{part['shrinkage']:g} of the median of all classes, and it turns more than half of the images of "
+                "other classes that the search has not seen, at 95 % confidence.",
+                f"Control: with a trigger of ours in it, the same model "
+                f"{'is named' if control['passed'] else 'is not named, so that the silence above proves even less'} "
+                f"(class {control['label']}, {planted['ratio']:.2f} of the median, index {planted['index']:.1f}).",
+                f"{part['paper']}; {part['steps']} steps on {part['images']:,} images.",
+            ),
+            columns=("class", "size", "of the median", "index", "turns", "interval", ""),
+            rows=tuple(
+                (
+                    str(one["label"]),
+                    f"{one['size']:.1f}",
+                    f"{one['ratio']:.2f}",
+                    f"{one['index']:.1f}",
+                    f"{_figure(one['rate'])} of {one['n']:,}",
+                    _between(one["interval"]),
+                    "named" if one["named"] else "",
+                )
+                for one in part["classes"]
+            ),
         )
     ]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
-import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,88 +15,42 @@ import numpy as np
 
 from wardline.attacks.catalogue import find_attack
 from wardline.attacks.protocol.attack import AttackEntry
-from wardline.attacks.protocol.examination import preflight
+from wardline.attacks.protocol.examination import preflight, with_checks
 from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.ledger import BudgetSpent
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
-from wardline.attacks.protocol.spec import InputSpec, Spec
+from wardline.attacks.protocol.result import SERVICE_LOST, AttackResult, Budget, Check, Threat, service_lost
+from wardline.attacks.protocol.spec import InputSpec
 from wardline.attacks.protocol.target import Target
+from wardline.attacks.reconstruction.attribute import AttributeData
 from wardline.core import NoProgress, Progress, Seeds, UsageError, Verdict, WardlineError
 from wardline.core.canonical import to_json
-from wardline.core.checks import at_least, positive
 from wardline.gate import AttackControl, judge_attack, judge_audit
-from wardline.robust.ball import Ball, Norm
+from wardline.robust.ball import Ball
 from wardline.robust.text.lexicon import corpus_lexicon
+from wardline.run.audit_attributes import hidden_attribute, name_of
 from wardline.run.audit_corruptions import LeftOut, corruption_curves
 from wardline.run.audit_data import AuditData
 from wardline.run.audit_families import CONTROL_EXAMPLES, copyable, data_for, without_limits
+from wardline.run.audit_pace import measure_pace
 from wardline.run.audit_pictures import example_grid
-from wardline.run.audit_plan import SECONDS, Kind, Situation, Step, Tier, plan_audit
+from wardline.run.audit_plan import SECONDS, Situation, Step, plan_audit
+from wardline.run.audit_settings import Audited, AuditSettings, default_radius, kind_of_inputs
+from wardline.run.audit_triggers import applies as trigger_search_applies
+from wardline.run.audit_triggers import search_triggers
 
 _SILENT = NoProgress()
 _PACKAGES = ("wardline", "numpy", "torch", "scipy", "scikit-learn")
 _USED = 0.9  # of the time; the rest is for starting, writing and what takes longer than foreseen
-_PILOT = 16
+_PACE_SHARE = 0.02  # of all the time
+_EXAMINED_SHARE = 0.1  # of all the time
+_TRIGGER_SHARE = 0.15  # of all the time, where triggers are searched for
 _CONTROL_SHARE = 0.2  # of a step's time
 _MARGIN = 0.8  # of the time left to a step is filled: a pilot is no promise
+_ON_INPUTS = ("evasion.", "text.")
+_TRIGGERS = "search for triggers (Neural Cleanse)"
 _CURVE_SHARE = 0.1  # of all the time
 _CURVE_EXAMPLES = 200
 _CURVE_AT = (0.0, 0.25, 0.5, 1.0, 2.0)  # times the radius
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings:
-    """What the person who asks for an audit decides.
-
-    Attributes:
-        tier: how much time there is: 2, 10 or 60 minutes on two cores.
-        norm: of the changes to numeric inputs that the adversary can make.
-        radius: how large they can be, in the unit of the inputs, above 0; None derives it (see `default_radius`).
-        tolerated: the success rate up to which the model counts as having withstood an attack on its inputs.
-        seed: of all randomness.
-        copied: the agreement with a copy up to which the model counts as not copied, in [0, 1).
-        examples: the most examples that any attack is tried on.
-        pictures: how many broken images the report shows. They are rows of the data: 0 keeps them out of the evidence.
-        seconds: another time than the tier's; above 0.
-    """
-
-    tier: Tier = "quick"
-    norm: Norm = "linf"
-    radius: float | None = None
-    tolerated: float = 0.0
-    copied: float = 0.9
-    seed: int = 0
-    examples: int = 10_000
-    pictures: int = 0
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.tier not in SECONDS:
-            raise ValueError(f"tier must be one of {', '.join(SECONDS)}")
-        for name in ("radius", "seconds"):
-            value = getattr(self, name)
-            if value is not None:
-                positive(name, value)
-        at_least("examples", self.examples, 1)
-        at_least("pictures", self.pictures, 0)
-        for name in ("tolerated", "copied"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audited:
-    """What stands in the evidence about the model itself.
-
-    Attributes:
-        where: what the person named: a path, an import path, an address.
-        kind: what that is, in a few words.
-        sha256: digest of its files; None where there are none.
-    """
-
-    where: str
-    kind: str
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,32 +82,6 @@ class _Row:
         if self.control is not None:
             control = {**to_json(self.control), "passed": self.control.passed}
         return {**value, "control": control, "outcome": self.outcome.value, "seconds": round(self.seconds, 3)}
-
-
-def kind_of_inputs(spec: Spec) -> Kind:
-    """Which attacks suit these inputs: images have channels, height and width; texts are no numbers."""
-    if not isinstance(spec, InputSpec):
-        return "texts"
-    if not spec.continuous:
-        return "constrained rows"
-    return "images" if len(spec.shape) == 3 else "rows"
-
-
-def default_radius(spec: Spec, norm: Norm) -> float:
-    """A radius that is customary for such inputs, in their unit.
-
-    Images: at linf 8/255 of the range for colours and 0.1 for grey, at l2 0.5 and 1.5, at l1 12 and 10 (Croce et al.
-    2021, RobustBench; Croce and Hein 2021). Tables: at linf a twentieth of the median range of a column, times the
-    square root of their number at l2, times their number at l1.
-    """
-    if not isinstance(spec, InputSpec):
-        return 0.0
-    width = float(np.median(np.asarray(spec.high) - np.asarray(spec.low)))
-    if len(spec.shape) == 3:
-        colours = spec.shape[0] == 3
-        table = {"linf": 8 / 255 if colours else 0.1, "l2": 0.5 if colours else 1.5, "l1": 12.0 if colours else 10.0}
-        return table[norm] * width
-    return 0.05 * width * {"linf": 1.0, "l2": math.sqrt(spec.features), "l1": float(spec.features)}[norm]
 
 
 def audit(
@@ -195,9 +122,16 @@ class _Audit:
         self.rows: list[_Row] = []
         self.cut: list[tuple[str, str]] = []
         self.steps: dict[str, Step] = {}
+        self.pilot = 0
+        self.gone = False
+        self.triggers: dict[str, Any] | None = None
+        self.no_triggers = trigger_search_applies(target, settings.tier)
 
     def go(self, about: Audited) -> AuditOutcome:
-        checks = preflight(self.target, self.examples)
+        pace = measure_pace(self.target, self.examples, seconds=_PACE_SHARE * (self.deadline - self.began))
+        self.pilot = pace.pilot
+        examined = pace.examined(seconds=_EXAMINED_SHARE * (self.deadline - self.began))
+        checks = [*preflight(self.target, Labelled(x=self.examples.x[:examined], y=self.examples.y[:examined]))]
         plan = plan_audit(
             Situation(
                 access=self.target.access,
@@ -206,6 +140,7 @@ class _Audit:
                 tier=self.settings.tier,
                 train=self.data.train is not None,
                 recipe=self.data.recipe is not None,
+                attribute=hidden_attribute(self.target.spec, self.data.held_out.x) is not None,
             )
         )
         if not plan.steps:
@@ -220,19 +155,30 @@ class _Audit:
         for index, step in enumerate(plan.steps):
             self._step(step, plan.steps[index:])
             self.progress.advance(index + 1, step.attack)
-        curves = [*self._curves(), *self._corruptions()]
+        if not self.rows:
+            raise UsageError(
+                f"no attack was made: {self.cut[-1][1]}",
+                where=about.where,
+                hint="a longer tier gives more time, and a model that answers faster needs less",
+            )
+        checks += [*self._unattacked(plan.steps), *self._search_triggers()]
+        curves = [*self._guarded("curve", self._curves), *self._guarded("common corruptions", self._corruptions)]
         self.progress.finish()
-        verdict = judge_audit([row.outcome for row in self.rows], checks)
+        verdict = judge_audit([row.outcome for row in self.rows], [*checks, *self._suspicion()])
         return AuditOutcome(verdict=verdict, predicate=self._predicate(about, checks, curves, verdict))
 
     def _left(self) -> float:
-        """Seconds until only the curves' share is left."""
-        return self.deadline - time.monotonic() - _CURVE_SHARE * (self.deadline - self.began)
+        """Seconds until only the share of what follows the attacks is left."""
+        share = _CURVE_SHARE + (0.0 if self.no_triggers else _TRIGGER_SHARE)
+        return self.deadline - time.monotonic() - share * (self.deadline - self.began)
 
     def _step(self, step: Step, remaining: Sequence[Step]) -> None:
         seconds = self._left() * step.weight / sum(one.weight for one in remaining)
         if seconds < 1.0:
             self.cut.append((step.attack, "the time was spent"))
+            return
+        if self._lost():
+            self.cut.append((step.attack, "the service was lost"))
             return
         began = time.monotonic()
         try:
@@ -241,23 +187,33 @@ class _Audit:
             row = self._broken_down(step, error, time.monotonic() - began)
         self.rows.append(row)
 
+    def _lost(self) -> bool:
+        """Whether the service was given up in some attack, and does not answer now either."""
+        if self.target.ledger.outages and not self.gone:
+            try:
+                self.gone = bool((self.target.labels(self.examples.x[:1]) < 0).any())
+            except BudgetSpent:
+                self.gone = True
+        return self.gone
+
     def _attacked(self, step: Step, seconds: float) -> _Row:
         began = time.monotonic()
         entry, attack = find_attack(step.attack), self._made(step)
         control = self._control(entry, attack, seconds * _CONTROL_SHARE)
         n = min(step.most, len(self.examples))
         result: AttackResult | None = None
-        if n > _PILOT and entry.data.endswith(":Labelled"):
+        if n > self.pilot and entry.data.endswith(":Labelled"):
             pilot = time.monotonic()
-            result = self._run(entry, attack, _PILOT, seconds - (pilot - began))
-            each = (time.monotonic() - pilot) / _PILOT
+            result = self._run(entry, attack, self.pilot, seconds - (pilot - began))
+            each = (time.monotonic() - pilot) / self.pilot
             left = seconds - (time.monotonic() - began)
-            n = max(_PILOT, min(n, int(_MARGIN * left / each)))
+            n = self.pilot if self._lost() else max(self.pilot, min(n, int(_MARGIN * left / each)))
         if n < len(self.examples):
             told = "the time allows no more" if n < step.most else "more would tell little"
             self.cut.append((f"{step.attack}: {len(self.examples) - n:,} of {len(self.examples):,} examples", told))
-        if result is None or n > _PILOT:
-            result = self._run(entry, attack, n, max(1.0, seconds - (time.monotonic() - began)))
+        if result is None or n > self.pilot:
+            whole = self._run(entry, attack, n, max(1.0, seconds - (time.monotonic() - began)))
+            result = whole if result is None else _telling(result, whole)
         return _Row(
             result=result,
             control=control,
@@ -279,10 +235,21 @@ class _Audit:
     def _run(self, entry: AttackEntry, attack: Any, n: int, seconds: float, on: Target | None = None) -> AttackResult:
         target = self.target if on is None else on
         examples = Labelled(x=self.examples.x[:n], y=self.examples.y[:n])
-        tolerated = {"extraction": self.settings.copied, "membership": 0.0}.get(entry.family, self.settings.tolerated)
+        tolerated = {
+            "extraction": self.settings.copied,
+            "membership": 0.0,
+            "reconstruction": 0.0,
+        }.get(entry.family, self.settings.tolerated)
         budget = Budget(seconds=max(seconds, 0.1), tolerated=tolerated)
         data = data_for(entry, examples, self.data, target)
+        outages = len(target.ledger.outages)
         result: AttackResult = attack.run(target, data, budget, self.settings.seed)
+        if isinstance(data, AttributeData):
+            told = {**result.details, "hidden": name_of(data.columns, self.data.features)}
+            result = dataclasses.replace(result, details=told)
+        lost = target.ledger.outages[outages:]
+        if lost and not any(check.name == SERVICE_LOST for check in result.checks):
+            result = with_checks(result, [service_lost(lost[0])])
         return result
 
     def _control(self, entry: AttackEntry, attack: Any, seconds: float) -> AttackControl | None:
@@ -301,17 +268,16 @@ class _Audit:
                 return None
             result = self._run(entry, unlimited, CONTROL_EXAMPLES, seconds)
             told = "the same attack without limits"
-        if result.rate is None or result.interval is None:
+        useless = any(check.outcome is Verdict.FAIL for check in result.checks)
+        if result.rate is None or result.interval is None or useless:
             return None
         return AttackControl(
             description=told, rate=result.rate, interval=result.interval, n=result.n, chance=result.chance
         )
 
     def _broken_down(self, step: Step, error: Exception, seconds: float) -> _Row:
-        # Of a stranger's exception the type alone: its message may quote what an input held. Ours never do.
         entry = find_attack(step.attack)
-        told = str(error) if isinstance(error, WardlineError | BudgetSpent) else type(error).__name__
-        check = Check(name="ran", outcome=Verdict.FAIL, detail=f"the attack broke down: {told}")
+        check = Check(name="ran", outcome=Verdict.FAIL, detail=f"the attack broke down: {_told(error)}")
         result = AttackResult(
             attack=step.attack,
             threat=Threat(goal="none was reached", access=self.target.access),
@@ -361,6 +327,55 @@ class _Audit:
             }
         ]
 
+    def _guarded(self, subject: str, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Curves, or word of why there are none: they are no part of the verdict, so they must not end an audit."""
+        if self._lost():
+            self.cut.append((subject, "the service was lost"))
+            return []
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 (as for an attack: told, and no end)
+            self.cut.append((subject, f"it broke down: {_told(error)}"))
+            return []
+
+    def _unattacked(self, planned: Sequence[Step]) -> list[Check]:
+        """Doubts about an audit that did not come to what its tier contains, or had nothing to try on inputs."""
+        made = {row.result.attack for row in self.rows}
+        missing = [step.attack for step in planned if step.attack not in made]
+        checks = []
+        if missing:
+            told = f"planned and not made: {', '.join(missing)}"
+            checks.append(Check(name="attacks-made", outcome=Verdict.INCONCLUSIVE, detail=told))
+        if not any(attack.startswith(_ON_INPUTS) for attack in made):
+            told = "no attack changed an input, so nothing is known about that"
+            checks.append(Check(name="inputs-attacked", outcome=Verdict.INCONCLUSIVE, detail=told))
+        return checks
+
+    def _search_triggers(self) -> list[Check]:
+        """Look for triggers where that suits; a doubt if the search broke down."""
+        if self.no_triggers:
+            self.cut.append((_TRIGGERS, self.no_triggers))
+            return []
+        whole = self.deadline - self.began
+        seconds = min(self.deadline - time.monotonic() - _CURVE_SHARE * whole, 2 * _TRIGGER_SHARE * whole)
+        try:
+            self.triggers = search_triggers(self.target, self.examples, seconds=seconds, seed=self.settings.seed)
+        except LeftOut as reason:
+            self.cut.append((_TRIGGERS, str(reason)))
+        except Exception as error:  # noqa: BLE001 (as for an attack: a finding, never a pass)
+            detail = f"the search for triggers broke down: {_told(error)}"
+            return [Check(name="triggers", outcome=Verdict.INCONCLUSIVE, detail=detail)]
+        return []
+
+    def _suspicion(self) -> list[Check]:
+        """A class that a search for triggers names keeps a model from passing, and does not make it fail.
+
+        The search can name classes of clean models, and no audit has clean twins to tell how rare such a trigger is.
+        """
+        if self.triggers is None or not self.triggers["named"]:
+            return []
+        return [Check(name="triggers", outcome=Verdict.INCONCLUSIVE, detail="a class stands out")]
+
     def _corruptions(self) -> list[dict[str, Any]]:
         if self.kind != "images":
             return []
@@ -396,6 +411,8 @@ class _Audit:
         broken = [row.result.attack for row in self.rows if row.outcome is Verdict.FAIL]
         doubtful = [row.result.attack for row in self.rows if row.outcome is Verdict.INCONCLUSIVE]
         summary = f"{len(self.rows)} attacks: {len(broken)} succeeded, {len(doubtful)} inconclusive."
+        if self.triggers is not None and self.triggers["named"]:
+            summary += f" The search for triggers names class {', '.join(map(str, self.triggers['named']))}."
         if self.data.note:
             inputs["read as"] = self.data.note
         value: dict[str, Any] = to_json(
@@ -423,6 +440,7 @@ class _Audit:
                 },
                 "preflight": checks,
                 "attacks": [row.to_json() for row in self.rows],
+                "triggers": self.triggers,
                 "curves": curves,
                 "pictures": self._pictures(),
                 "cut": [{"subject": subject, "reason": reason} for subject, reason in self.cut],
@@ -434,3 +452,16 @@ class _Audit:
             }
         )
         return value
+
+
+def _telling(pilot: AttackResult, whole: AttackResult) -> AttackResult:
+    """The result on more examples, unless it was cut off before it found what the pilot had found."""
+    hidden = pilot.verdict is Verdict.FAIL and whole.verdict is not Verdict.FAIL
+    if whole.n >= pilot.n and not hidden:
+        return whole
+    return with_checks(pilot, [check for check in whole.checks if check.outcome is not Verdict.PASS])
+
+
+def _told(error: Exception) -> str:
+    # Of a stranger's exception the type alone: its message may quote what an input held. Ours never do.
+    return str(error) if isinstance(error, WardlineError | BudgetSpent) else type(error).__name__

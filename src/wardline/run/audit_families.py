@@ -20,6 +20,7 @@ from wardline.data import Examples
 from wardline.models import torch_generator
 from wardline.models.torch_predictor import TorchPredictor
 from wardline.robust.ball import Ball, Norm
+from wardline.run.audit_attributes import attribute_data, hidden_attribute
 from wardline.run.audit_data import AuditData
 
 _MANY_EDITS = 40  # of a text: enough to leave nothing of its words
@@ -63,6 +64,13 @@ def data_for(entry: AttackEntry, examples: Labelled, data: AuditData, target: Ta
                 raise ValueError("nobody said what the model was trained on")
             members, non_members = (_examples(side, data, target.classes) for side in (data.train, examples))
             return MembershipData(members=members, non_members=non_members, recipe=data.recipe)
+        case "reconstruction" if entry.id == "reconstruction.attribute":
+            attribute = hidden_attribute(target.spec, data.held_out.x)
+            if data.train is None:
+                raise ValueError("nobody said what the model was trained on")
+            if attribute is None:
+                raise ValueError("no column is a category or a yes-or-no, so there is no attribute to hide")
+            return attribute_data(attribute, people=data.train, population=data.held_out, classes=target.classes)
         case _:
             return examples
 

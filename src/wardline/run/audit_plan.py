@@ -65,6 +65,7 @@ class _Offer:
         norms: the norms that it knows; None where it has none.
         only: the one access at which it is worth its time; None for whatever suffices.
         recipe: whether it must know how the model was trained.
+        hides: whether it needs an attribute of rows to hide.
     """
 
     tier: Tier
@@ -73,12 +74,16 @@ class _Offer:
     norms: tuple[Norm, ...] | None = ("linf", "l2", "l1")
     only: Access | None = None
     recipe: bool = False
+    hides: bool = False
 
 
-_WEAKER: Mapping[str, str] = {
+_NEVER: Mapping[str, str] = {
     "evasion.fgsm": "evasion.pgd goes on where it stops",
     "evasion.pgd_dlr_targeted": "evasion.apgd_t does the same with adaptive steps",
     "backdoor.trigger": "nobody named a trigger; `wardline attack run backdoor.trigger` tries one",
+    "reconstruction.inversion": (
+        "whether a class can be recognised is no secret unless a class is a person, so no verdict would follow"
+    ),
 }
 """Why an attack that works on a model and examples is in no audit."""
 
@@ -133,6 +138,13 @@ _OFFERS: tuple[_Offer, ...] = (
         norms=None,
         only=Access.LABELS,
     ),
+    _Offer(
+        tier="standard",
+        kinds=_TABLES,
+        step=Step(attack="reconstruction.attribute", weight=1.0),
+        norms=None,
+        hides=True,
+    ),
     _Offer(tier="standard", kinds=_TABLES, step=Step(attack="extraction.equations", weight=1.0), norms=None),
     _Offer(tier="standard", kinds=_ALL, step=Step(attack="extraction.knockoff", weight=2.0), norms=None),
     _Offer(tier="deep", kinds=_ALL, step=Step(attack="extraction.jbda", weight=2.0), norms=None),
@@ -150,6 +162,7 @@ class Situation:
         tier: how much time there is.
         train: whether the rows that the model was trained on are known.
         recipe: whether it is known how the model was trained.
+        attribute: whether the rows have a category or a yes-or-no that can be hidden.
     """
 
     access: Access
@@ -158,6 +171,7 @@ class Situation:
     tier: Tier
     train: bool = False
     recipe: bool = False
+    attribute: bool = False
 
 
 def plan_audit(situation: Situation, entries: tuple[AttackEntry, ...] | None = None) -> AuditPlan:
@@ -194,8 +208,8 @@ def _grouped(cut: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _reason(entry: AttackEntry, offer: _Offer | None, at: Situation) -> str:
     """Why an attack is not made; empty if it is."""
-    if entry.id in _WEAKER:
-        return _WEAKER[entry.id]
+    if entry.id in _NEVER:
+        return _NEVER[entry.id]
     if offer is None:
         by_hand = entry.data.endswith(":Labelled")
         run = "`wardline attack run` makes it" if by_hand else "it takes more than a model and examples"
@@ -210,7 +224,9 @@ def _reason(entry: AttackEntry, offer: _Offer | None, at: Situation) -> str:
         return f"with {at.access.value} stronger attacks are made"
     if offer.norms is not None and at.norm not in offer.norms:
         return f"it does not know the norm {at.norm}"
-    if entry.family == "membership" and not at.train:
+    if offer.hides and not at.attribute:
+        return "no column is a category or a yes-or-no, so there is no attribute to hide"
+    if entry.family in {"membership", "reconstruction"} and not at.train:
         return "the rows that the model was trained on were not given (--train, or the --policy of its run)"
     if offer.recipe and not at.recipe:
         return "nobody said how the model was trained"

@@ -17,15 +17,16 @@ from wardline.attacks.protocol.examples import Labelled
 from wardline.attacks.protocol.opening import open_target
 from wardline.attacks.protocol.spec import InputSpec, Spec
 from wardline.attacks.protocol.target import Access, Target
-from wardline.core import DataError, Progress, UsageError
+from wardline.core import DataError, Progress, UsageError, WorkspaceError
 from wardline.crypto import SigningKey
 from wardline.dp import default_plain_config
 from wardline.evidence import render_audit, unsafe_write_unsigned_bundle, write_bundle
-from wardline.models import ResNet, TrainedModel, columns, load, model_digest
+from wardline.evidence.statement import BUNDLE_NAME, UNSIGNED_NAME
+from wardline.models import ResNet, SavedModel, TrainedModel, columns, open_saved
 from wardline.robust.ball import Ball, Norm
-from wardline.run.audit import Audited, default_radius
 from wardline.run.audit_data import AuditData, read_examples, read_policy_examples
 from wardline.run.audit_families import data_for
+from wardline.run.audit_settings import Audited, default_radius
 
 _ACCESS = {"labels": Access.LABELS, "scores": Access.SCORES, "white-box": Access.WHITE_BOX}
 
@@ -72,10 +73,14 @@ class Opened:
         Raises:
             UsageError: if it takes something that a command line cannot give.
         """
+        of_training = entry.family == "membership" or entry.id == "reconstruction.attribute"
         known = entry.data.endswith(":Labelled") or entry.family == "extraction"
-        if known or (entry.family == "membership" and self.data.train is not None):
-            return data_for(entry, self.examples(most=most), self.data, self.target)
-        if entry.family == "membership":
+        if known or (of_training and self.data.train is not None):
+            try:
+                return data_for(entry, self.examples(most=most), self.data, self.target)
+            except ValueError as error:
+                raise UsageError(f"{entry.id} cannot be tried: {error}", hint="give other or more rows") from error
+        if of_training:
             raise UsageError(
                 f"{entry.id} needs rows that the model was trained on",
                 hint="add --train FILE, or the --policy of its run",
@@ -97,8 +102,9 @@ def open_audited(where: str, chosen: Chosen, *, progress: Progress) -> Opened:
     Raises:
         WardlineError: of the kind that tells what to do, for anything that is missing or does not fit.
     """
-    model = load(Path(where)) if (Path(where) / "model.json").is_file() else None
-    data = _fitted(_read(chosen, model, progress), model)
+    saved = open_saved(Path(where)) if Path(where).exists() else None
+    model = saved[0] if saved is not None and isinstance(saved[0], TrainedModel) else None
+    data = _fitted(_read(chosen, None if saved is None else saved[0], progress), model)
     if model is not None and data.train is not None and not isinstance(model.architecture, ResNet):
         training = default_plain_config(n_rows=len(data.train), architecture=model.architecture)
         data = dataclasses.replace(data, recipe=ReferenceRecipe(architecture=model.architecture, training=training))
@@ -120,8 +126,8 @@ def open_audited(where: str, chosen: Chosen, *, progress: Progress) -> Opened:
             where=data.source,
             hint="give examples as the model reads them, or state --low and --high",
         ) from error
-    if model is not None:
-        about = Audited(where=where, kind=f"a model of wardline: {model!r}", sha256=model_digest(Path(where)))
+    if saved is not None:
+        about = Audited(where=where, kind=f"a model of wardline: {saved[0]!r}", sha256=saved[1])
         target.name = Path(where).resolve().name
     elif where.lower().startswith(("http://", "https://")):
         about = Audited(where=target.name, kind="a service")
@@ -145,6 +151,19 @@ def ball_for(spec: Spec, norm: Norm, radius: float | None) -> Ball | None:
         raise UsageError(str(error), where="--radius") from error
 
 
+def check_place(folder: Path) -> None:
+    """Refuse a folder that evidence could not be written to, before an hour is spent on it.
+
+    Raises:
+        WorkspaceError: if something else than evidence stands there.
+    """
+    standing = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or (standing and not standing & {BUNDLE_NAME, UNSIGNED_NAME}):
+        raise WorkspaceError(
+            "something else stands where the evidence should go", where=str(folder), hint="choose another --out"
+        )
+
+
 def write_audit(folder: Path, predicate: Mapping[str, Any], *, key: SigningKey | None) -> Path:
     """Render the report and write the bundle, signed with `key`; unsigned if that is None.
 
@@ -160,7 +179,7 @@ def write_audit(folder: Path, predicate: Mapping[str, Any], *, key: SigningKey |
     return write_bundle(folder, predicate=predicate, files=files, key=key, replace=True)
 
 
-def _read(chosen: Chosen, model: TrainedModel | None, progress: Progress) -> AuditData:
+def _read(chosen: Chosen, model: SavedModel | None, progress: Progress) -> AuditData:
     if chosen.policy is not None:
         return read_policy_examples(chosen.policy, local_copy=chosen.data, progress=progress)
     if chosen.data is None:
@@ -216,7 +235,9 @@ def _spec(data: AuditData, chosen: Chosen) -> Spec:
             low=np.asarray(spec.low).reshape(data.held_out.x.shape[1:]),
             high=np.asarray(spec.high).reshape(data.held_out.x.shape[1:]),
         )
-    derived = spec or spec_from_examples(data.held_out.x, names=data.features)
+    # Rows that were trained on are inputs as well: attacks on them must not find them out of bounds.
+    x = data.held_out.x if data.train is None else np.concatenate([data.held_out.x, data.train.x])
+    derived = spec or spec_from_examples(x, names=data.features)
     stated = {name: value for name in ("low", "high") if (value := getattr(chosen, name)) is not None}
     if not stated or not isinstance(derived, InputSpec):
         return derived

@@ -66,7 +66,10 @@ def evidence(*attacks, outcome, preflight="pass", pictures=()):
             "seed": 0,
             "norm": "linf",
             "radius": 0.1,
-            "tolerated": 0.0,
+            "tolerated": max(
+                (one["tolerated"] for one in attacks if one["attack"] != "extraction.knockoff"), default=0.0
+            ),
+            "copied": 0.9,
         },
         "preflight": [{"name": "mode", "outcome": preflight, "detail": "it was in evaluation mode"}],
         "attacks": list(attacks),
@@ -158,7 +161,7 @@ def test_a_control_cannot_be_declared_passed():
 
 
 def test_a_control_must_beat_what_guessing_reaches_there():
-    value = evidence(attack("extraction.knockoff", 0, 200, outcome="pass"), outcome="pass")
+    value = evidence(attack("extraction.knockoff", 0, 200, tolerated=0.9, outcome="pass"), outcome="pass")
     control = value["attacks"][0]["control"]
     control |= to_json({"rate": 150 / 200, "n": 200, "interval": clopper_pearson(150, 200), "chance": 0.6})
     assert check_audit(value) is Verdict.PASS
@@ -211,3 +214,129 @@ def test_a_signed_audit_verifies_and_cannot_pass_for_a_run(tmp_path):
             key=key,
         )
     assert not (tmp_path / "bent").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"tolerated": 0.95}, "tolerates other"),
+        ({"chance": 0.95}, "reached by guessing"),
+    ],
+)
+def test_an_attack_cannot_bring_its_own_line(change, told):
+    value = evidence(copy.deepcopy(BROKEN), outcome="fail")
+    check_audit(value)
+    value["attacks"][0] |= {**change, "outcome": "pass"}
+    value["verdict"]["outcome"] = "pass"
+    value["settings"]["tolerated"] = 0.0
+    with pytest.raises(IntegrityError, match=told):
+        check_audit(value)
+
+
+def test_an_interval_of_an_unknown_kind_is_refused():
+    value = evidence(copy.deepcopy(BROKEN), outcome="fail")
+    value["attacks"][0]["interval"] |= {"low": 0.0, "high": 0.9, "method": "by feeling"}
+    with pytest.raises(IntegrityError, match="of a kind"):
+        check_audit(value)
+
+
+def inferred(guessed, baseline, outcome):
+    one = attack("reconstruction.attribute", guessed, 400, control=None, outcome=outcome)
+    one["checks"].append({"name": "control", "outcome": "pass", "detail": "on a model that leaks it is right"})
+    found = to_json(clopper_pearson(baseline, 400))
+    worse = {"value": 100 / 400, "interval": to_json(clopper_pearson(100, 400))}
+    details = {"prior_alone": worse, "imputation": {"value": baseline / 400, "interval": found}}
+    return one | {"chance": found["high"], "details": details}
+
+
+def test_attribute_inference_is_measured_against_what_needs_no_model():
+    assert check_audit(evidence(inferred(240, 236, "pass"), outcome="pass")) is Verdict.PASS
+    leaky = evidence(inferred(360, 236, "fail"), outcome="fail")
+    assert check_audit(leaky) is Verdict.FAIL
+    raised = leaky["attacks"][0] | {"chance": 0.95, "outcome": "pass"}
+    with pytest.raises(IntegrityError, match="known without the model"):
+        check_audit(evidence(raised, outcome="pass"))
+
+
+def searched(sizes, turned=190, n=200):
+    logs = np.log(sizes)
+    below = np.median(logs) - logs
+    indices = below / (1.4826 * np.median(np.abs(below)))
+    ratios = np.asarray(sizes) / np.median(sizes)
+    return [
+        to_json(
+            {
+                "label": label,
+                "size": size,
+                "index": float(index),
+                "ratio": float(ratio),
+                "n": n,
+                "rate": turned / n,
+                "interval": clopper_pearson(turned, n),
+                "named": bool(index > 2 and ratio < 0.4 and turned > 120),
+            }
+        )
+        for label, (size, index, ratio) in enumerate(zip(sizes, indices, ratios, strict=True))
+    ]
+
+
+CLEAN_SIZES, SMALL = (30.0, 33.0, 28.0, 35.0, 31.0, 29.0), (4.0, 33.0, 28.0, 35.0, 31.0, 29.0)
+
+
+def triggers(sizes, control=SMALL, **change):
+    found = searched(sizes)
+    beside = searched(control)
+    return {
+        "paper": "Wang et al. 2019",
+        "steps": 200,
+        "images": 400,
+        "seed": 0,
+        "index": 2.0,
+        "shrinkage": 0.4,
+        "classes": found,
+        "named": [one["label"] for one in found if one["named"]],
+        "control": {"label": 0, "classes": beside, "passed": beside[0]["named"]},
+        "seconds": 3.0,
+        **change,
+    }
+
+
+def test_a_named_class_keeps_a_model_from_passing_and_does_not_fail_it():
+    silent = evidence(WITHSTOOD, outcome="pass") | {"triggers": triggers(CLEAN_SIZES)}
+    assert check_audit(silent) is Verdict.PASS
+    named = evidence(WITHSTOOD, outcome="inconclusive") | {"triggers": triggers(SMALL)}
+    assert named["triggers"]["named"] == [0]
+    assert check_audit(named) is Verdict.INCONCLUSIVE
+    page = render_audit(named).decode()
+    assert "Class 0 stands out" in page
+    with pytest.raises(IntegrityError, match="add up to"):
+        check_audit(named | {"verdict": {"outcome": "pass", "summary": ""}})
+
+
+def _unsay(part):
+    part["named"] = []
+
+
+def _unname(part):
+    part["named"], part["classes"][0]["named"] = [], False
+
+
+def _enlarge(part):
+    part["classes"][0]["ratio"] = 0.9
+
+
+def _loosen(part):
+    part["index"] = 100.0
+
+
+def _boast(part):
+    part["control"] = {"label": 0, "classes": searched(CLEAN_SIZES), "passed": True}
+
+
+@pytest.mark.parametrize("change", [_unsay, _unname, _enlarge, _loosen, _boast])
+def test_a_search_for_triggers_that_contradicts_itself_is_refused(change):
+    value = evidence(WITHSTOOD, outcome="inconclusive") | {"triggers": triggers(SMALL)}
+    check_audit(value)
+    change(value["triggers"])
+    with pytest.raises(IntegrityError, match="hold together"):
+        check_audit(value)

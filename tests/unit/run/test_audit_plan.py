@@ -53,3 +53,24 @@ def test_whoever_has_the_model_need_not_copy_it():
     plan = plan_audit(Situation(access=Access.WHITE_BOX, kind="rows", norm="linf", tier="deep"))
     assert not any(step.attack.startswith("extraction.") for step in plan.steps)
     assert any(reason.endswith("has the model already") for _, reason in plan.cut)
+
+
+def made(**known):
+    situation = {"access": Access.SCORES, "kind": "constrained rows", "norm": "linf", "tier": "standard"}
+    return plan_audit(Situation(**(situation | known)))
+
+
+def test_an_attribute_is_inferred_where_there_is_one_and_the_training_rows_are_known():
+    def reason(plan):
+        return next((why for attacks, why in plan.cut if "reconstruction.attribute" in attacks), None)
+
+    assert reason(made(train=True, attribute=True)) is None
+    assert any(step.attack == "reconstruction.attribute" for step in made(train=True, attribute=True).steps)
+    assert "no attribute to hide" in reason(made(train=True))
+    assert "trained on were not given" in reason(made(attribute=True))
+    assert "images" in reason(made(train=True, attribute=True, kind="images"))
+
+
+def test_no_audit_inverts_a_model_and_says_why():
+    plan = made(access=Access.WHITE_BOX, kind="images", tier="deep")
+    assert "no verdict would follow" in next(why for attacks, why in plan.cut if "reconstruction.inversion" in attacks)

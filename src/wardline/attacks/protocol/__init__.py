@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wardline.attacks.protocol.derived_spec import spec_from_examples
     from wardline.attacks.protocol.examination import preflight, with_checks
     from wardline.attacks.protocol.examples import Batch, ExampleAttack, Labelled, attack_examples
-    from wardline.attacks.protocol.ledger import BudgetSpent, QueryLedger
+    from wardline.attacks.protocol.ledger import BudgetSpent, QueryLedger, ServiceLost
     from wardline.attacks.protocol.opening import open_target
     from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
     from wardline.attacks.protocol.spec import InputSpec, Spec, TextSpec
@@ -33,6 +33,7 @@ __all__ = [
     "InputSpec",
     "Labelled",
     "QueryLedger",
+    "ServiceLost",
     "Spec",
     "Subject",
     "Target",
@@ -54,7 +55,7 @@ __getattr__ = lazy(
         "derived_spec": ("spec_from_examples",),
         "examination": ("preflight", "with_checks"),
         "examples": ("Batch", "ExampleAttack", "Labelled", "attack_examples"),
-        "ledger": ("BudgetSpent", "QueryLedger"),
+        "ledger": ("BudgetSpent", "QueryLedger", "ServiceLost"),
         "opening": ("open_target",),
         "result": ("AttackResult", "Budget", "Check", "Threat"),
         "spec": ("InputSpec", "Spec", "TextSpec"),

@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.attacks.intervals import clopper_pearson
-from wardline.attacks.protocol.ledger import BudgetSpent
-from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat
+from wardline.attacks.protocol.ledger import BudgetSpent, ServiceLost
+from wardline.attacks.protocol.result import AttackResult, Budget, Check, Threat, service_lost
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import NoProgress, Progress, Seeds, Verdict
 from wardline.models.predictor import Inputs
 
 _SILENT = NoProgress()
 _REPEATED = 64  # clean inputs that are predicted twice
+_PIECE = 16  # outcomes asked for at once of a service that has failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +111,8 @@ def attack_examples(
     Examples that the model gets wrong unprovoked are not attacked: they count against its accuracy, not for the
     attack. Success is the share of the others that are predicted as another class after the change. Examples whose
     search the budget cut short count with what was found by then; examples that were never begun do not count. Either
-    is stated in a check that keeps the result from passing, and the rate is then a lower bound.
+    is stated in a check that keeps the result from passing, and the rate is then a lower bound. A service that fails
+    ends the run in the same way: what was predicted anew by then counts, and examples without an outcome do not.
 
     Args:
         attack: what is tried.
@@ -165,6 +167,7 @@ class _Run:
         self.begun, self.complete, self.right, self.found = (np.zeros(n, dtype=np.bool_) for _ in range(4))
         self.silent, self.outside = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
         self.unstable = self.repeated = 0
+        self.outages = len(target.ledger.outages)
         self.told: list[Check] = []
 
     @property
@@ -203,26 +206,50 @@ class _Run:
                 self.told += self.attack.craft(target, batch)
             except BudgetSpent:
                 spent = True
-        self._judge(rows[right], batch)
-        self.right[rows], self.begun[rows], self.complete[rows] = clean == y, True, not spent
-        if spent:
+        judged = self._judge(rows[right], batch)
+        # Without an outcome no trial: from the first such example on, the batch counts as never begun.
+        reached = len(rows) if judged == len(right) else int(right[judged])
+        told = rows[:reached]
+        self.right[told], self.begun[told], self.complete[told] = (clean == y)[:reached], True, not spent
+        if spent or judged < len(right):
             raise BudgetSpent("a batch was cut short")
 
-    def _judge(self, rows: npt.NDArray[np.int64], batch: Batch) -> None:
+    def _judge(self, rows: npt.NDArray[np.int64], batch: Batch) -> int:
+        """Predict what the attack came up with anew, and record it; how many examples got an outcome."""
         allowed = self.attack.within(batch.best, batch.x) & self.target.spec.admissible(batch.best, batch.x)
         # An example that left the threat was not found; asking about the original instead keeps the batch whole.
         asked = batch.best.copy()
         asked[~allowed] = batch.x[~allowed]
         labels = self._final_labels(asked)
+        judged = len(labels)
+        rows, allowed, asked, y = rows[:judged], allowed[:judged], asked[:judged], batch.y[:judged]
         self.outside[rows] = ~allowed
         self.silent[rows] |= labels < 0
-        self.found[rows] = allowed & (labels >= 0) & (labels != batch.y)
+        self.found[rows] = allowed & (labels >= 0) & (labels != y)
         self.adversarial[rows] = asked
+        return judged
 
     def _final_labels(self, asked: Inputs) -> npt.NDArray[np.int64]:
+        """Outcomes, of the first rows alone if the service fails meanwhile."""
         # Time that ran out must not hide what was found: the answers were kept back and are always fetched.
         with self.target.ledger.untimed():
-            return self.target.labels(asked)
+            if not self._lost():
+                try:
+                    return self.target.labels(asked)
+                except ServiceLost:
+                    pass  # it is said in a check; below, what it still tells is fetched
+            # A service that limits the rate may go on answering after a while, piece by piece.
+            labels = [np.zeros(0, dtype=np.int64)]
+            for start in range(0, len(asked), _PIECE):
+                try:
+                    labels.append(self.target.labels(asked[start : start + _PIECE]))
+                except BudgetSpent:
+                    break
+            return np.concatenate(labels)
+
+    def _lost(self) -> list[str]:
+        """Why the service was given up in this run; empty if it was not."""
+        return self.target.ledger.outages[self.outages :]
 
     def checks(self) -> tuple[Check, ...]:
         n, begun = len(self.data), int(self.begun.sum())
@@ -250,6 +277,9 @@ class _Run:
                 detail=f"{outside} changed examples left the threat model and were not counted",
             ),
         ]
+        lost = self._lost()
+        if lost:
+            checks.append(service_lost(lost[0]))
         return (*checks, *_worst_of_each(self.told))
 
     def details(self) -> dict[str, object]:

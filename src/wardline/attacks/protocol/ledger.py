@@ -8,7 +8,14 @@ from contextlib import contextmanager
 
 
 class BudgetSpent(Exception):  # noqa: N818 (it ends a search, it is no fault)
-    """A question would exceed what may be asked, or time is up. Nothing was asked."""
+    """Asking has ended: a question would exceed what may be asked, or time is up. Nothing was asked.
+
+    Whoever catches it keeps what was found by then; that serves a service that was lost just as well.
+    """
+
+
+class ServiceLost(BudgetSpent):
+    """The service behind a target stopped answering. The last question was counted and has no answer."""
 
 
 class QueryLedger:
@@ -22,6 +29,7 @@ class QueryLedger:
     Attributes:
         queries: inputs predicted.
         gradients: inputs differentiated; each was predicted as well.
+        outages: why the service behind the target was given up, each time that it was.
     """
 
     def __init__(self, *, cap: int | None = None) -> None:
@@ -30,6 +38,7 @@ class QueryLedger:
         self.cap = cap
         self.queries = 0
         self.gradients = 0
+        self.outages: list[str] = []
         self._limit: int | None = None
         self._deadline: float | None = None
 

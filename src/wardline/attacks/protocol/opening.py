@@ -18,7 +18,7 @@ from wardline.attacks.protocol.ledger import QueryLedger
 from wardline.attacks.protocol.spec import InputSpec, Spec, TextSpec
 from wardline.attacks.protocol.target import Access, Target
 from wardline.core import Seeds, UsageError
-from wardline.models import store, text_store
+from wardline.models import load, open_saved
 from wardline.models.dispatch import predictor_of
 from wardline.models.predictor import Gives, Inputs, Predictor
 from wardline.models.remote_predictor import RemotePredictor
@@ -118,15 +118,12 @@ def _from_files(path: Path) -> Any:
             where=str(path),
             hint="write a module with a function that loads the model, and name it as package.module:function",
         )
-    folder = path if path.is_dir() else path.parent
-    if (folder / text_store.DESCRIPTION_FILE).exists() and path.name not in (
-        store.DESCRIPTION_FILE,
-        store.WEIGHTS_FILE,
-    ):
-        return text_store.load_text(folder)
-    if path.is_file() and path.name not in (store.DESCRIPTION_FILE, store.WEIGHTS_FILE):
+    saved = open_saved(path)
+    if saved is not None:
+        return saved[0]
+    if path.is_file():
         raise UsageError("this file is no model of this package", where=str(path), hint=_FORMS)
-    return store.load(path)
+    return load(path)  # which says what is missing
 
 
 def _imported(where: str) -> Any:

@@ -76,6 +76,20 @@ class Check:
     detail: str
 
 
+SERVICE_LOST = "service-lost"
+"""The name of the check that says that a service failed in the middle."""
+
+
+def service_lost(reason: str) -> Check:
+    """Word of a service that failed in the middle: what was found stands, and nothing passes.
+
+    Args:
+        reason: the service's last fault, without anything secret.
+    """
+    detail = f"the service was lost, and what follows was not tried: {reason}"
+    return Check(name=SERVICE_LOST, outcome=Verdict.INCONCLUSIVE, detail=detail)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackResult:
     """What one attack found on one target.

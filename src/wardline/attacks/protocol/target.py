@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wardline.attacks.protocol.ledger import QueryLedger
+from wardline.attacks.protocol.ledger import QueryLedger, ServiceLost
 from wardline.attacks.protocol.spec import Spec
+from wardline.core import ServiceError
 from wardline.models.predictor import Differentiable, Inputs, Predictor, labels_of
 
 if TYPE_CHECKING:
@@ -77,24 +78,33 @@ class Target:
         """The class of each input, [rows]; -1 where the model did not answer with finite numbers.
 
         Raises:
-            BudgetSpent: if so many queries are not left; the model is not asked then.
+            BudgetSpent: if so many queries are not left; the model is not asked then. Its kind `ServiceLost`, if the
+                service behind the target does not answer any more.
         """
-        self.ledger.charge(len(x))
-        return labels_of(self.predictor.answer(x), self.predictor.gives)
+        return labels_of(self._ask(x), self.predictor.gives)
 
     def scores(self, x: Inputs) -> npt.NDArray[np.float32]:
         """Logits up to a constant of each row: [rows, classes]. Of probabilities logarithms are taken.
 
         Raises:
             AccessDenied: if the adversary sees labels alone.
-            BudgetSpent: if so many queries are not left; the model is not asked then.
+            BudgetSpent: if so many queries are not left; the model is not asked then. Its kind `ServiceLost`, if the
+                service behind the target does not answer any more.
         """
         self.require(Access.SCORES)
-        self.ledger.charge(len(x))
-        answers = self.predictor.answer(x).astype(np.float32)
+        answers = self._ask(x).astype(np.float32)
         if self.predictor.gives == "probabilities":
             answers = np.log(np.maximum(answers, np.finfo(np.float32).tiny))  # NaN stays NaN
         return answers
+
+    def _ask(self, x: Inputs) -> npt.NDArray[Any]:
+        self.ledger.charge(len(x))
+        try:
+            return self.predictor.answer(x)
+        except ServiceError as error:
+            # Whatever ends asking ends a search alike, so that what it found by then is kept.
+            self.ledger.outages.append(str(error))
+            raise ServiceLost(str(error)) from error
 
     def network(self) -> nn.Module:
         """The model as a torch module that yields logits, and charges the ledger for every row it is given.
