@@ -20,7 +20,7 @@ from wardline.attacks.text.characters import Characters
 from wardline.attacks.text.ladder import climb
 from wardline.attacks.text.words import Words
 from wardline.core import Seeds
-from wardline.models.predictor import Predictor
+from wardline.models.predictor import Predictor, labels_of
 from wardline.models.text import TextArchitecture, TextPredictor
 from wardline.models.text_features import TextFeatures
 from wardline.models.text_training import TextConfig
@@ -70,7 +70,8 @@ def main() -> None:
         pipelines = defences.pipelines(texts[train], labels[train], calibration=texts[calibration], seeds=seeds)
     print(f"{len(train)} messages to learn from, {len(held)} held out, {len(spam)} of them spam and attacked")
     for name, predictor in pipelines.items():
-        right = predictor.answer(texts[held]).argmax(axis=1) == labels[held]
+        # A refused message is not right, whatever it is.
+        right = labels_of(predictor.answer(texts[held]), predictor.gives) == labels[held]
         print(f"accuracy on all {len(held)}, {name}: {right.mean():.3f}")
     attacks = {
         "look-alikes": Characters(edits=EDITS, kinds=("homoglyph", "invisible"), patience=8),

@@ -56,7 +56,8 @@ class AnswerForm:
         if answers.ndim != 2 or answers.shape[1] != self.classes:
             width = 1 if answers.ndim == 1 else answers.shape[1]
             raise ValueError(f"the model gives {width} numbers a row, there are {self.classes} classes")
-        result = answers.astype(np.float32)
+        with np.errstate(over="ignore"):  # beyond 32 bits is no number either
+            result = answers.astype(np.float32)
         result[~np.isfinite(result)] = np.nan
         return result
 
@@ -121,7 +122,7 @@ def _numbers(raw: object) -> npt.NDArray[np.float64]:
     """Numbers [rows] or [rows, n]; None, which is JSON for no number, becomes NaN."""
     try:
         answers = np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # JSON has whole numbers of any length
         raise ValueError("the model does not answer with numbers, as many for each row") from error
     if answers.ndim not in (1, 2) or (answers.ndim == 2 and not answers.shape[1]):
         raise ValueError(f"the model answers with {answers.ndim} axes, not [rows] or [rows, classes]")

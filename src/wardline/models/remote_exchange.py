@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import http.client
+import io
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Any
 
 from wardline.core import ServiceError, UsageError
@@ -116,8 +119,15 @@ class Exchange:
         try:
             parts = urllib.parse.urlsplit(url)
             self._host, self._port = parts.hostname or "", parts.port
+            self._host.encode("idna")
         except ValueError:
             raise UsageError("this is no address", hint="it looks like https://host:port/path") from None
+        if not (parts.path + parts.query).isascii() or not (parts.path + parts.query).isprintable() or " " in url:
+            raise UsageError(
+                "the path or query of this address holds a space or a sign beyond ASCII",
+                where=self._host,
+                hint="write it as percent and two hexadecimal digits",
+            )
         if parts.scheme not in ("http", "https") or not self._host:
             raise UsageError("this is no address of a service", hint="it looks like https://host:port/path")
         if "@" in parts.netloc:
@@ -222,7 +232,9 @@ class Exchange:
                 )
             else:
                 self._connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        began = time.monotonic()
+            self._connection.response_class = _InTime
+        if self._connection.sock is not None:  # the last answer left it with what time it had to spare
+            self._connection.sock.settimeout(self._settings.timeout_seconds)
         self._connection.request(method, path + self._query, body=body, headers=self._headers)
         answer = self._connection.getresponse()
         content = bytearray()
@@ -231,9 +243,8 @@ class Exchange:
             if len(content) > self._settings.max_answer_bytes:
                 self.close()  # the rest is not wanted
                 return answer.status, answer.headers, bytes(content)
-            # Each read ends in time by itself; a service that drips must end as well.
-            if time.monotonic() - began > self._settings.timeout_seconds:
-                raise TimeoutError
+        if answer.length:  # read1 ends where the connection does, and says nothing
+            raise http.client.IncompleteRead(b"", answer.length)
         answer.read()  # nothing is left, but only this tells http.client that the connection is free again
         if answer.will_close:
             self.close()
@@ -285,6 +296,39 @@ class Exchange:
         return token
 
 
+class _InTime(http.client.HTTPResponse):
+    """An answer that must have come whole by the time that a single read may take.
+
+    A socket's timeout is for each read by itself: a service that drips its status line, its headers, its body or what
+    comes after would never end.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        # The library's own file is closed with this one, and keeps the socket open until then.
+        self.fp = io.BufferedReader(_Deadline(sock, self.fp))
+
+
+class _Deadline(io.RawIOBase):
+    def __init__(self, sock: socket.socket, file: io.BufferedReader) -> None:
+        self._sock, self._file = sock, file
+        self._until = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._file.raw.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _is_this_machine(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
@@ -298,5 +342,7 @@ def _retry_after(value: str | None) -> float | None:
     if value.strip().isdecimal() and len(value) < 12:
         return float(value)
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        when = email.utils.parsedate_to_datetime(value)
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)  # "-0000" says UTC and no more
+        return max(0.0, when.timestamp() - time.time())
     return None

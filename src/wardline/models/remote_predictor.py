@@ -29,6 +29,7 @@ _ANSWER_KEYS: Mapping[str, Gives | None] = {
 }
 _PROBES = 8
 _NO_END = 1 << 30
+_MAX_INPUT = 1 << 24  # numbers of one input; what claims to be larger is not believed
 
 
 class _Dialect(Protocol):
@@ -167,9 +168,7 @@ class RemotePredictor:
             body = self._exchange.post(self._dialect.path, self._dialect.request(rows))
         except TooLarge:
             if len(rows) == 1:
-                raise ServiceError(
-                    "the service answers 413: one input is too large", where=self.place, hint="check the shape"
-                ) from None
+                raise _one_is_too_large(self.place) from None
             half = len(rows) // 2
             return np.concatenate([self._some(rows[:half]), self._some(rows[half:])])
         except Unanswered as silence:
@@ -202,12 +201,16 @@ def _first_that_works(
     for dialect in dialects:
         rows = probes[: min(settings.batch, dialect.most)]
         try:
-            return dialect, dialect.answers(exchange.post(dialect.path, dialect.request(rows)), len(rows))
+            try:
+                body = exchange.post(dialect.path, dialect.request(rows))
+            except TooLarge:
+                rows = rows[:1]
+                body = exchange.post(dialect.path, dialect.request(rows))
+            return dialect, dialect.answers(body, len(rows))
         except ServiceError as error:
             refusal = refusal or error
         except TooLarge:
-            rows = rows[:1]
-            return dialect, dialect.answers(exchange.post(dialect.path, dialect.request(rows)), 1)
+            raise _one_is_too_large(exchange.place) from None
         except ValueError as error:
             raise ServiceError(
                 f"the service's answer is not understood: {error}",
@@ -216,6 +219,10 @@ def _first_that_works(
             ) from None
     assert refusal is not None
     raise refusal
+
+
+def _one_is_too_large(place: str) -> ServiceError:
+    return ServiceError("the service answers 413: one input is too large", where=place, hint="check the shape")
 
 
 class _Plain:
@@ -252,7 +259,7 @@ class _KServe:
         self._name, self._type, self._output = "input-0", "FP32", ""
         try:
             metadata = exchange.get(model)
-        except (ServiceError, Unanswered):
+        except (ServiceError, Unanswered, TooLarge):
             return  # metadata are a courtesy; if the model is not there, asking it will tell
         if isinstance(metadata, dict):
             self._read(metadata, exchange.place)
@@ -260,7 +267,7 @@ class _KServe:
     def request(self, x: Inputs) -> Any:
         shape = [len(x), *(x.shape[1:] or (1,))]
         data = x.ravel()
-        if self._type.startswith(("INT", "UINT")):
+        if self._type.startswith(("INT", "UINT")) and x.dtype != object:
             if (data != np.floor(data)).any():
                 raise UsageError("the service takes whole numbers", hint="give a spec with steps of 1")
             data = data.astype(np.int64)
@@ -294,7 +301,7 @@ class _KServe:
             self._name, self._type, shape = inputs[0]
             if shape and shape[0] == 1:
                 self.most = 1
-            if len(shape) > 1 and min(shape[1:]) > 0:
+            if len(shape) > 1 and min(shape[1:]) > 0 and math.prod(shape[1:]) <= _MAX_INPUT:
                 self.shape = tuple(shape[1:])
         # Scores tell more than labels: of several outputs the first one with a number for each class.
         wide = [name for name, kind, shape in outputs if kind.startswith("FP") and len(shape) > 1 and shape[-1] != 1]

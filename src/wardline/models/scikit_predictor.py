@@ -37,7 +37,7 @@ class ScikitPredictor:
         if not is_classifier(estimator):
             raise ValueError(f"{type(estimator).__name__} is no classifier")
         check_is_fitted(estimator)  # its NotFittedError is a ValueError
-        known = estimator.classes_
+        known = getattr(estimator, "classes_", ())
         if isinstance(known, list) or np.ndim(known) != 1 or len(known) < 2:
             raise ValueError("the estimator must tell at least two classes apart, one label a row")
         self._estimator = _private(estimator)
@@ -80,12 +80,20 @@ class ScikitPredictor:
 
     def _scores(self, rows: Any) -> npt.NDArray[np.float64]:
         scores = np.asarray(_ask(self._estimator, str(self._method), rows), dtype=np.float64)
-        return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+        both = np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+        if both.shape != (len(rows), self.classes):
+            raise ValueError(f"{self._method} gives {both.shape[1:]} numbers a row, there are {self.classes} classes")
+        return both
 
     def _decisions(self, rows: Any) -> npt.NDArray[np.int64]:
-        said = _ask(self._estimator, "predict", rows)
-        indices: npt.NDArray[np.int64] = np.searchsorted(self._estimator.classes_, said).astype(np.int64)
-        return indices
+        said, known = np.asarray(_ask(self._estimator, "predict", rows)), np.asarray(self._estimator.classes_)
+        if said.ndim != 1:
+            raise ValueError("the estimator tells several labels a row")
+        order = np.argsort(known)
+        indices = order[np.searchsorted(known, said, sorter=order).clip(max=len(known) - 1)]
+        # What is none of the classes, say of an estimator that rejects some rows, is no answer.
+        labels: npt.NDArray[np.int64] = np.where(known[indices] == said, indices, -1).astype(np.int64)
+        return labels
 
 
 class DifferentiableScikitPredictor(ScikitPredictor):
@@ -118,10 +126,11 @@ def scikit_predictor(estimator: Any) -> ScikitPredictor:
 
 def _private(estimator: Any) -> Any:
     """A copy whose support vector machines show one score a class; `predict` does not depend on what they show."""
-    own = copy.deepcopy(estimator)
-    for part in (own, own.steps[-1][1] if hasattr(own, "steps") else None):
-        if isinstance(part, (SVC, NuSVC)):
-            part.decision_function_shape = "ovr"
+    own = part = copy.deepcopy(estimator)
+    while hasattr(part, "best_estimator_") or hasattr(part, "steps"):
+        part = part.best_estimator_ if hasattr(part, "best_estimator_") else part.steps[-1][1]
+    if isinstance(part, (SVC, NuSVC)):
+        part.decision_function_shape = "ovr"
     return own
 
 

@@ -118,8 +118,9 @@ def _transformer(step: Any) -> nn.Module | None:
     if kind is preprocessing.Normalizer:
         return _Normalise({"l1": 1.0, "l2": 2.0, "max": float("inf")}[step.norm])
     if kind in _PROJECTIONS:
-        start = step.transform(np.zeros((1, width)))
-        return _Affine(step.transform(np.eye(width)) - start, start[0])
+        # Whoever told it to give data frames gets rows all the same.
+        start, turned = (np.asarray(step.transform(rows)) for rows in (np.zeros((1, width)), np.eye(width)))
+        return _Affine(turned - start, start[0])
     return None
 
 
@@ -155,7 +156,8 @@ class _Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(x, ord=self.order, dim=1, keepdim=True)
-        return x / torch.where(lengths == 0, 1.0, lengths)  # scikit-learn leaves a row of zeros as it is
+        # scikit-learn leaves a row as it is that is as good as zero.
+        return x / torch.where(lengths < 10 * torch.finfo(x.dtype).eps, 1.0, lengths)
 
 
 class _Affine(nn.Module):

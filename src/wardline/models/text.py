@@ -5,6 +5,7 @@ Small enough to train in seconds and good enough to be worth an attack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wardline.models.architecture import MAX_PARAMETERS
 from wardline.models.predictor import Gives, Inputs
 from wardline.models.text_features import Bags, TextFeatures
 
@@ -33,7 +35,7 @@ class TextArchitecture:
         classes: classes that it tells apart, from 2 to 1024.
 
     Raises:
-        ValueError: for sizes out of range.
+        ValueError: for sizes out of range, or more than `MAX_PARAMETERS` numbers to learn.
 
     References: Joulin, Grave, Bojanowski and Mikolov 2017.
     """
@@ -48,6 +50,8 @@ class TextArchitecture:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= _MAX_WIDTH:
                 raise ValueError(f"{name} must be a whole number from {least} to {_MAX_WIDTH}")
+        if sum(math.prod(shape) for shape in self.shapes().values()) > MAX_PARAMETERS:
+            raise ValueError(f"an architecture has at most {MAX_PARAMETERS} parameters")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all parameters."""

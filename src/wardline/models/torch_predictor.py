@@ -67,9 +67,26 @@ class TorchPredictor:
         return answers
 
     def network(self) -> nn.Module:
-        """A copy that yields logits: logarithms are taken of probabilities, which are logits up to a constant."""
+        """A copy that yields logits: logarithms are taken of probabilities, which are logits up to a constant.
+
+        A softmax that is the last layer of an `nn.Sequential` is left out instead: the logits before it differ from the
+        logarithms by a constant of each row, and keep their gradient where the softmax has saturated.
+        """
         module = copy.deepcopy(self._module)
-        return module if self._gives == "logits" else _Logarithm(module)
+        if self._gives == "logits":
+            return module
+        return module if _dropped_softmax(module) else _Logarithm(module)
+
+
+def _dropped_softmax(module: nn.Module) -> bool:
+    """Take the softmax over classes out of a module that is seen to end in one; says whether it did."""
+    if type(module) is not nn.Sequential or not len(module):
+        return False
+    last = module[-1]
+    if type(last) is nn.Softmax and last.dim in (None, 1, -1):
+        module[-1] = nn.Identity().eval()
+        return True
+    return _dropped_softmax(last)
 
 
 class _Logarithm(nn.Module):

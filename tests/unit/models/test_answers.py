@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -59,3 +61,15 @@ def test_an_answer_of_another_form_than_before_is_refused() -> None:
         form.read(PROBS[:, :2], 12)
     with pytest.raises(ValueError, match="not a label"):
         AnswerForm(gives="labels", classes=3).read(PROBS, 12)
+
+
+def test_numbers_too_large_for_any_type_are_told_and_scores_beyond_32_bits_are_no_numbers() -> None:
+    """JSON has whole numbers of any length: a hostile service must not end the program with them."""
+    huge = [[10**400, 0], [0, 1]]
+    for ask in (detect, lambda raw: AnswerForm(gives="logits", classes=2).read(raw, 2)):
+        with pytest.raises(ValueError, match="does not answer with numbers"):
+            ask(huge)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = AnswerForm(gives="logits", classes=2).read([[1e300, 0], [0, 1]], 2)
+    assert labels_of(scores, "logits").tolist() == [-1, 1]

@@ -13,7 +13,7 @@ from wardline.models import Logistic, TrainedModel, build
 from wardline.models.callable_predictor import CallablePredictor
 from wardline.models.dispatch import predictor_of
 from wardline.models.predictor import Differentiable
-from wardline.models.torch_predictor import TorchPredictor
+from wardline.models.torch_predictor import TorchPredictor, _Logarithm
 
 X = np.random.default_rng(1).random((20, 4)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -46,6 +46,35 @@ def test_the_form_of_a_torch_module_is_told_from_an_example() -> None:
     assert predictor_of(training, example=X).was_training
     assert all(part.training for part in training.modules()), "the caller's module is left as it was"
     torch.testing.assert_close(head(torch.from_numpy(X)).detach().numpy(), told.answer(X))
+
+
+@pytest.mark.parametrize("dim", [1, -1, None])
+def test_a_softmax_that_has_saturated_does_not_hide_the_gradient(dim) -> None:
+    """A model that is sure of itself is no harder to attack: its logits are what an adversary differentiates."""
+    body = nn.Linear(4, 3)
+    body.weight.data *= 1e4
+    head = nn.Sequential(nn.Identity(), nn.Sequential(body, nn.Softmax(dim=dim)))
+
+    def gradient(module: nn.Module) -> np.ndarray:
+        x = torch.from_numpy(X).requires_grad_()
+        module(x)[:, 1].sum().backward()
+        return x.grad.abs().amax(dim=1).numpy()
+
+    predictor = TorchPredictor(head.eval(), classes=3, gives="probabilities")
+    assert (gradient(_Logarithm(head)) == 0).any(), "the control: through the softmax there is none for some row"
+    network = predictor.network()
+    assert (gradient(network) > 1e2).all()
+    assert not any(part.training for part in network.modules())
+    told = torch.log_softmax(network(torch.from_numpy(X)), dim=1).exp()
+    torch.testing.assert_close(told.numpy(), predictor.answer(X))
+    assert type(head[1][1]) is nn.Softmax, "the caller's module is left as it was"
+
+
+def test_a_softmax_over_something_else_than_classes_stays() -> None:
+    over_rows = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0))
+    network = TorchPredictor(over_rows, classes=3, gives="probabilities").network()
+    x = torch.from_numpy(X)
+    torch.testing.assert_close(network(x), over_rows(x).log())
 
 
 def test_what_is_missing_or_no_model_is_told() -> None:

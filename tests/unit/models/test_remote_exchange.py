@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import time
 
 import pytest
 
@@ -31,6 +32,17 @@ NOW = 1_800_000_000.0
 def test_a_wait_is_a_number_or_a_date_or_none(monkeypatch: pytest.MonkeyPatch, value, seconds) -> None:
     monkeypatch.setattr(remote_exchange.time, "time", lambda: NOW)
     assert _retry_after(value) == seconds
+
+
+def test_a_date_without_a_zone_is_not_read_in_the_zone_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_exchange.time, "time", lambda: NOW)
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    try:
+        assert _retry_after(email.utils.formatdate(NOW + 90)) == 90.0
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -88,3 +92,63 @@ def test_what_is_no_fitted_classifier_of_one_label_is_refused() -> None:
         scikit_predictor(DecisionTreeClassifier().fit(x, np.stack([y, y], axis=1)))
     with pytest.raises(ValueError, match="features"):
         scikit_predictor(LogisticRegression().fit(x, y)).answer(x[:, :2])
+
+
+class RejectingInLabels(ClassifierMixin, BaseEstimator):
+    """Says -1 where it is not sure, and lists its classes in an order of its own."""
+
+    def fit(self, x, y):
+        self.inner_ = LogisticRegression().fit(x, y)
+        self.classes_ = self.inner_.classes_[::-1]
+        return self
+
+    def predict(self, x):
+        sure = self.inner_.predict_proba(x).max(axis=1) > 0.8
+        return np.where(sure, self.inner_.predict(x), -1)
+
+
+class Rejecting(RejectingInLabels):
+    """The same, with probabilities."""
+
+    def predict_proba(self, x):
+        return self.inner_.predict_proba(x)[:, ::-1]
+
+
+def test_a_row_that_is_rejected_has_no_answer_and_classes_may_stand_in_any_order() -> None:
+    x, y = blobs(3)
+    estimator = Rejecting().fit(x, y)
+    said = estimator.predict(x)
+    assert 0 < (said == -1).sum() < len(x), "the control: some rows are rejected, and some are not"
+    predictor = scikit_predictor(estimator)
+    labels = labels_of(predictor.answer(x), predictor.gives)
+    assert (labels == np.where(said == -1, -1, 2 - said)).all()
+    silent = scikit_predictor(RejectingInLabels().fit(x, y))
+    assert silent.gives == "labels"
+    assert (silent.answer(x) == labels).all()
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_a_machine_inside_of_a_search_shows_one_score_a_class_too(classes: int) -> None:
+    """With three classes there are three pairs as well, so that nothing else would notice."""
+    x, y = blobs(classes)
+    plain = scikit_predictor(SVC().fit(x, y)).answer(x)
+    inner = make_pipeline(MaxAbsScaler(), SVC(decision_function_shape="ovo"))
+    for search in (
+        GridSearchCV(SVC(decision_function_shape="ovo"), {"C": [1.0]}, cv=2).fit(x, y),
+        make_pipeline("passthrough", GridSearchCV(SVC(decision_function_shape="ovo"), {"C": [1.0]}, cv=2)).fit(x, y),
+    ):
+        np.testing.assert_allclose(scikit_predictor(search).answer(x), plain, rtol=1e-5)
+    scores = scikit_predictor(GridSearchCV(inner, {"svc__C": [1.0]}, cv=2).fit(x, y)).answer(x)
+    assert scores.shape == (len(x), classes)
+
+
+def test_several_labels_a_row_and_a_score_for_each_pair_are_told() -> None:
+    x, y = blobs(2)
+    several = MLPClassifier((3,), max_iter=3, random_state=0).fit(x, np.stack([y, 1 - y], axis=1))
+    with pytest.raises(ValueError, match="several labels a row"):
+        scikit_predictor(several).answer(x)
+    x, y = blobs(4)
+    pairs = CalibratedClassifierCV(SVC(), cv=2).fit(x, y)
+    pairs.decision_function = lambda rows: np.zeros((len(rows), 6))
+    with pytest.raises(ValueError, match=r"decision_function gives \(6,\) numbers a row, there are 4 classes"):
+        scikit_predictor(pairs).answer(x)

@@ -195,3 +195,36 @@ def test_what_has_no_exact_twin_gets_none() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert scikit_twin(mlp().fit(x, several)) is None
+
+
+class Frame:
+    """A table as a library of data frames has it: rows are not reached by their number."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.values
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+
+def test_a_projection_that_was_told_to_give_data_frames_has_a_twin() -> None:
+    x, y = blobs(0, 3)
+    estimator = pipeline.make_pipeline(preprocessing.StandardScaler(), PCA(3), linear_model.LogisticRegression())
+    rows = noise(0)
+    expected = estimator.fit(x, y).decision_function(rows.astype(np.float64))
+    transform = estimator[1].transform
+    estimator[1].transform = lambda part: Frame(transform(part))  # what set_output(transform="pandas") comes to
+    np.testing.assert_allclose(scikit_twin(estimator)(torch.from_numpy(rows)).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+@pytest.mark.parametrize("size", [0.0, 1e-18, 1e-15, 1e-14, 1.0])
+def test_a_row_that_is_as_good_as_zero_is_left_by_the_twin_as_by_the_normaliser(norm: str, size: float) -> None:
+    x, y = blobs(0, 3)
+    estimator = pipeline.make_pipeline(preprocessing.Normalizer(norm), linear_model.LogisticRegression()).fit(x, y)
+    row = np.array([[size, 0, 0, -size, 0]], dtype=np.float32)
+    expected = estimator.decision_function(row.astype(np.float64))
+    np.testing.assert_allclose(scikit_twin(estimator)(torch.from_numpy(row)).numpy(), expected, rtol=1e-5, atol=1e-6)

@@ -10,14 +10,9 @@ import pytest
 from wardline.core import DataError, IntegrityError, canonical_json
 from wardline.models.text import TextArchitecture, TextModel
 from wardline.models.text_features import TextFeatures
-from wardline.models.text_store import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    load_text,
-    save_text,
-    text_model_files,
-    text_model_from_files,
-)
+from wardline.models.text_store import FORMAT, load_text, save_text, text_model_files, text_model_from_files
+
+DESCRIPTION_FILE, WEIGHTS_FILE = FORMAT.names
 
 
 @pytest.fixture
@@ -59,6 +54,7 @@ def test_files_that_are_no_model_are_refused(model):
         changed(model, architecture=architecture | {"width": True}),
         changed(model, architecture=architecture | {"width": 4}),
         changed(model, architecture=architecture | {"width": 10**9}),
+        changed(model, architecture=architecture | {"features": None}),
         changed(model, architecture=architecture | {"more": 1}),
         changed(model, architecture=architecture | {"features": {"buckets": 256}}),
         changed(model, architecture=architecture | {"features": architecture["features"] | {"buckets": 257}}),
@@ -77,4 +73,17 @@ def test_a_file_that_is_missing_or_too_long_is_refused(model, tmp_path):
     with weights.open("ab") as file:
         file.truncate(1 << 22)
     with pytest.raises(IntegrityError):
+        load_text(tmp_path)
+
+
+def test_weights_that_no_machine_could_hold_are_refused_before_they_are_read(model, tmp_path):
+    """A sparse file takes no room on disk: 16 GiB of zeros, which every single size of the architecture allows."""
+    description, weights = save_text(model, tmp_path)
+    value = json.loads(description.read_bytes())
+    value["architecture"] |= {"width": 1024, "hidden": 0}
+    value["architecture"]["features"] |= {"buckets": 1 << 22}
+    description.write_bytes(canonical_json(value))
+    with weights.open("r+b") as file:
+        file.truncate(1 << 34)
+    with pytest.raises(IntegrityError, match="at most 268435456 parameters"):
         load_text(tmp_path)

@@ -76,10 +76,11 @@ class Words:
 
     def threat(self, target: Target) -> Threat:
         """Another answer for a text that means much the same."""
+        at_least_one = ", but one in any text" if self.share else ""
         return Threat(
             goal="misclassification of a text whose words are replaced by near ones",
             access=target.access,
-            limits=f"at most {self.share:g} of the words, nearness at least {self.nearness:g}",
+            limits=f"at most {self.share:g} of the words{at_least_one}, nearness at least {self.nearness:g}",
             knowledge="texts of the task, for the substitutes" if self.lexicon is not None else "",
         )
 

@@ -136,10 +136,13 @@ def _synsets(path: Path) -> list[list[str]]:
 
 
 def _log_odds(texts: Inputs, labels: npt.NDArray[np.int64], vectors: WordVectors) -> npt.NDArray[np.float64]:
-    """What each word says about each class: the log of its smoothed share there over its mean share: [words, k]."""
-    classes = int(labels.max()) + 1
-    counts = np.zeros((len(vectors.words), classes))
-    for text, label in zip(texts, labels, strict=True):
+    """What each word says about each class: the log of its smoothed share there over its mean share: [words, k].
+
+    Only classes that there are texts of: of any other, a word's share would say how frequent the word is, no more.
+    """
+    classes, places = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(vectors.words), len(classes)))
+    for text, label in zip(texts, places, strict=True):
         for word, count in Counter(WORD.findall(text.lower())).items():
             if word in vectors.index:
                 counts[vectors.index[word], label] += count

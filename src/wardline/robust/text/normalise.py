@@ -12,6 +12,12 @@ from wardline.robust.text.confusables import plain_letters
 _SPACES = re.compile(r"\s+")
 _REPEATED = re.compile(r"([^\W\d_])\1{2,}")  # letters alone: 1000 stays 1000
 _ROUNDS = 4
+# Nothing is drawn for them, though their category is that of letters or marks: Hangul fillers, the grapheme joiner, two
+# Khmer vowels, variation selectors (Unicode's property Default_Ignorable_Code_Point).
+_UNDRAWN = frozenset("\u115f\u1160\u3164\uffa0\u034f\u17b4\u17b5") | frozenset(
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
+_BRAILLE_BLANK = "\u2800"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +25,9 @@ class Normalise:
     """Gives texts that look the same one spelling.
 
     In this order: letters that look like ASCII ones replaced by them; Unicode's compatibility forms (NFKC); control,
-    format, private and unassigned characters and lone surrogates dropped; accents dropped; lower case; letters that
-    stand more than twice in a row kept twice; white space made single spaces. It is done until nothing changes.
+    format, private and unassigned characters, lone surrogates and whatever else is not drawn dropped; accents dropped;
+    lower case; letters that stand more than twice in a row kept twice; white space made single spaces. It is done until
+    nothing changes.
 
     Attributes:
         accents: whether accents are kept. They tell words apart in many languages, and an attacker can add them.
@@ -77,9 +84,9 @@ def _letter(character: str) -> str:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _kept(character: str, *, accents: bool) -> str:
-    if character.isspace():
+    if character.isspace() or character == _BRAILLE_BLANK:
         return " "
     category = unicodedata.category(character)
-    if category.startswith("C") or (not accents and category == "Mn"):
+    if character in _UNDRAWN or category.startswith("C") or (not accents and category == "Mn"):
         return ""
     return _letter(character)

@@ -52,6 +52,7 @@ class Spelling:
             by_length.setdefault(len(word), []).append(word)
         self._ranked = {size: tuple(words) for size, words in by_length.items()}
         self._counts = dict(counts)
+        self._longest = max(by_length) + edits
         # A cache of this object, so that it goes when the object goes.
         self._nearest = functools.lru_cache(maxsize=_CACHE)(self._search)
 
@@ -78,7 +79,8 @@ class Spelling:
 
     def correct(self, word: str) -> str:
         """The known word nearest to a lower-cased word; itself if it is known or nothing is near."""
-        if word in self.known or len(word) < self.shortest:
+        # A longer word is near nothing, and must not fill the cache.
+        if word in self.known or not self.shortest <= len(word) <= self._longest:
             return word
         nearest: str = self._nearest(word)
         return nearest

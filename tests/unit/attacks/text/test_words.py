@@ -142,13 +142,30 @@ def test_without_substitutes_a_failure_is_inconclusive():
     assert {check.name: check.outcome for check in result.checks}["substitutes"] is Verdict.INCONCLUSIVE
 
 
-def test_without_a_lexicon_one_is_made_from_the_texts_under_attack():
-    rng = np.random.default_rng(0)
-    x = texts(*[f"a good {rng.choice(['film', 'movie'])} of {rng.choice(['cats', 'ships'])}" for _ in range(60)])
-    result = Words(share=0.5).run(target(), Labelled(x=x, y=np.ones(60, dtype=np.int64)), Budget(), 0)
-    assert result.rate is not None
+class Film(Keyword):
+    """Says 1 of texts with "film"."""
+
+    def answer(self, x):
+        return np.array([[0.5, "film" in text] for text in x], dtype=np.float32)
+
+
+def test_without_a_lexicon_one_is_made_from_the_texts_under_attack_even_of_one_class():
+    """How frequent a word is there says nothing about its class: "movie" stands in for "film" though it is rarer."""
+    x = texts(*[f"a {'movie' if row % 9 == 0 else 'film'} of cats" for row in range(90)])
+    data = Labelled(x=x, y=np.ones(90, dtype=np.int64))
+    result = Words(share=0.25, nearness=0.5).run(Target(Film(), TextSpec()), data, Budget(), 0)
+    assert result.details["clean_accuracy"]["value"] == 80 / 90
+    assert set(result.examples["adversarial"][result.examples["found"]]) == {"a movie of cats"}
+    assert result.details["robust_accuracy"]["value"] == 0
     with pytest.raises(ValueError, match="no lexicon"):
         Words().within(x, x)
+
+
+def test_the_limits_say_that_one_word_may_be_changed_in_a_short_text_too():
+    assert attacked("good", Words(lexicon=LEXICON, share=0.25)) == "fine"
+    threat = Words(lexicon=LEXICON, share=0.25).threat(target())
+    assert threat.limits == "at most 0.25 of the words, but one in any text, nearness at least 0.8"
+    assert "in any text" not in Words(lexicon=LEXICON, share=0.0).threat(target()).limits
 
 
 @pytest.mark.parametrize("wrong", [{"share": 1.5}, {"nearness": 2.0}, {"beam": 0}, {"queries_each": 0}])

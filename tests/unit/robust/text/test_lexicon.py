@@ -62,3 +62,14 @@ def test_wordnet_files_are_read_and_bad_ones_refused(tmp_path):
         wordnet_lexicon(tmp_path, vectors)
     with pytest.raises(DataError):
         wordnet_lexicon(tmp_path / "nowhere", vectors)
+
+
+def test_texts_of_one_class_alone_still_give_substitutes():
+    """Only the class that is attacked may be at hand. How frequent a word is says nothing about its side."""
+    rare = np.array([f"a {'film' if row % 9 else 'movie'} of cats" for row in range(300)], dtype=object)
+    of_one = corpus_lexicon(rare, np.ones(300, dtype=np.int64), seeds=Seeds(0))
+    assert of_one.of("movie") == ("film",)
+    assert of_one.substitutes == corpus_lexicon(rare, np.zeros(300, dtype=np.int64), seeds=Seeds(0)).substitutes
+    texts, labels = reviews()
+    shifted = corpus_lexicon(texts, 3 * labels, seeds=Seeds(0))
+    assert shifted.substitutes == corpus_lexicon(texts, labels, seeds=Seeds(0)).substitutes

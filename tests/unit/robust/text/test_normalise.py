@@ -49,6 +49,20 @@ def test_every_look_alike_that_attacks_use_is_undone():
     assert all(undone.values())
 
 
+UNDRAWN = "\u115f\u1160\u3164\uffa0\u034f\u17b4\u17b5\u180b\ufe00\ufe0f\U000e0100\U000e01ef\u2061\U000e0041"
+
+
+@pytest.mark.parametrize("accents", [False, True])
+@pytest.mark.parametrize("sign", UNDRAWN, ids=[f"U+{ord(sign):04X}" for sign in UNDRAWN])
+def test_characters_that_are_not_drawn_are_dropped_whatever_their_category_says(sign, accents):
+    """Fillers are letters and selectors are marks by their category, yet a reader sees neither."""
+    assert Normalise(accents=accents).apply(f"h{sign}el{sign}{sign}lo") == "hello"
+
+
+def test_a_blank_of_braille_is_a_space():
+    assert Normalise().apply("he\u2800llo \u2800 you") == "he llo you"
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [

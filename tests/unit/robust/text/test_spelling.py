@@ -56,3 +56,12 @@ def test_nothing_known_and_wrong_numbers_are_refused():
         Spelling({})
     with pytest.raises(ValueError, match="edits"):
         Spelling(KNOWN, edits=3)
+
+
+def test_endless_words_do_not_fill_the_cache():
+    spelling = Spelling({"cheer": 3})
+    for size in range(8, 40):
+        assert spelling.correct("x" * size) == "x" * size
+    assert spelling._nearest.cache_info().currsize == 0
+    assert spelling.correct("cheet") == "cheer"
+    assert spelling._nearest.cache_info().currsize == 1

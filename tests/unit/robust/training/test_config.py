@@ -96,3 +96,16 @@ def test_fractions_of_rows_and_epochs_are_refused():
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError):
         default_robust_config("pgd", ball=BALL, n_rows=9, architecture=Logistic(inputs=3, classes=2))
+
+
+def test_trades_from_the_input_itself_is_refused_because_nothing_pulls_there():
+    with pytest.raises(ValueError, match="random start"):
+        dataclasses.replace(GOOD, method="trades", strength=6.0, search=Search(steps=3, step=0.1, random_start=False))
+
+
+def test_images_are_not_moved_where_black_is_no_admissible_value():
+    moved = Augmentation(shape=(1, 1, 3), mirror=True, shift=1)
+    with pytest.raises(ValueError, match="bounds"):
+        dataclasses.replace(GOOD, bounds=(0.2, 1.0), augmentation=moved)
+    dataclasses.replace(GOOD, bounds=(0.2, 1.0), augmentation=dataclasses.replace(moved, shift=0))
+    dataclasses.replace(GOOD, bounds=(-1.0, 1.0), augmentation=moved)
