@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wardline.attacks.evasion.box import Box
 from wardline.attacks.evasion.climb import Climb, Hill, climb
 from wardline.attacks.evasion.gradient import prepared
+from wardline.attacks.evasion.half_precision import half_precision
 from wardline.attacks.evasion.in_ball import EIGHT, InBall
+from wardline.attacks.evasion.losses import Loss
 from wardline.attacks.evasion.masking import gradient_checks, headway
 from wardline.attacks.protocol.examples import Batch
 from wardline.attacks.protocol.result import Check
@@ -42,6 +44,7 @@ class Apgd(InBall):
         steps: of each restart, at least 1.
         restarts: how often the rows that withstood are tried from another random start, at least 1.
         draws: how often a randomised model is asked at each point, at least 1.
+        exact: whether gradients are computed in full precision; see `Pgd`.
 
     Raises:
         ValueError: for a number out of range.
@@ -57,6 +60,7 @@ class Apgd(InBall):
     steps: int = 100
     restarts: int = 1
     draws: int = 1
+    exact: bool = False
     needs: ClassVar[Access] = Access.WHITE_BOX
 
     def __post_init__(self) -> None:
@@ -87,7 +91,8 @@ class Apgd(InBall):
             return ()
         net = prepared(target.network(), box.x)
         checks = gradient_checks(net, box.x, box.y, loss=self.loss, draws=self.draws)
-        hill = Hill(net=net, loss=self.loss, y=box.y, draws=self.draws)
+        rounded = _rounded(self, net, box, self.loss)
+        hill = Hill(net=net, loss=self.loss, y=box.y, draws=self.draws, rounded=rounded)
         rows, stuck = torch.arange(len(box)), 0
         for restart in range(self.restarts):
             left = _attempt(hill, box, rows, self.steps, torch_generator(batch.seeds, f"start.{restart}"))
@@ -110,6 +115,7 @@ class ApgdTargeted(InBall):
         steps: towards each class, at least 1.
         targets: how many classes are tried, at least 1; there are never more than the other classes.
         draws: how often a randomised model is asked at each point, at least 1.
+        exact: whether gradients are computed in full precision; see `Pgd`.
 
     Raises:
         ValueError: for a number out of range.
@@ -123,6 +129,7 @@ class ApgdTargeted(InBall):
     steps: int = 100
     targets: int = 9
     draws: int = 1
+    exact: bool = False
     id: ClassVar[str] = "evasion.apgd_t"
     needs: ClassVar[Access] = Access.WHITE_BOX
 
@@ -143,14 +150,21 @@ class ApgdTargeted(InBall):
         net = prepared(target.network(), box.x)
         checks = gradient_checks(net, box.x, box.y, loss="dlr_targeted", draws=self.draws)
         classes = likeliest_others(net(box.x).detach(), box.y)[:, : self.targets]
+        rounded = _rounded(self, net, box, "dlr_targeted")
         rows, stuck = torch.arange(len(box)), 0
         for place, wanted in enumerate(classes.unbind(dim=1)):
-            hill = Hill(net=net, loss="dlr_targeted", y=box.y, wanted=wanted, draws=self.draws)
+            hill = Hill(net=net, loss="dlr_targeted", y=box.y, wanted=wanted, draws=self.draws, rounded=rounded)
             left = _attempt(hill, box, rows, self.steps, torch_generator(batch.seeds, f"start.{place}"))
             rows, stuck = left.rows, left.stuck
             if not len(rows):
                 break
         return (*checks, headway(stuck, len(rows)), *few_classes(target.classes))
+
+
+def _rounded(plan: Apgd | ApgdTargeted, net: nn.Module, box: Box, loss: Loss) -> nn.Module | None:
+    if plan.exact or plan.draws > 1:
+        return None
+    return half_precision(net, box.x, box.y, loss=loss, norm=box.ball.norm)
 
 
 def likeliest_others(logits: Tensor, y: Tensor) -> Tensor:

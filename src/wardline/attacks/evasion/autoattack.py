@@ -50,6 +50,7 @@ class AutoAttack(InBall):
         targets: classes that a search is aimed at; None takes the standard, 9 (with ``l1`` 5 for Auto-PGD), or all
             others where there are fewer.
         queries: of the square attack for one example; 5,000 is the standard.
+        exact: whether Auto-PGD computes its gradients in full precision; see `Pgd`.
 
     Raises:
         ValueError: for a number out of range or an unknown version.
@@ -65,6 +66,7 @@ class AutoAttack(InBall):
     steps: int = _STEPS
     targets: int | None = None
     queries: int = _QUERIES
+    exact: bool = False
     id: ClassVar[str] = "evasion.autoattack"
     needs: ClassVar[Access] = Access.WHITE_BOX
     paper: ClassVar[str] = "Croce and Hein 2020 (AutoAttack), section 5"
@@ -88,11 +90,12 @@ class AutoAttack(InBall):
         sparse = self.ball.norm == "l1"
         targets = _TARGETS if self.targets is None else self.targets
         return (
-            Apgd(ball=self.ball, steps=self.steps, restarts=_RESTARTS_L1 if sparse else 1),
+            Apgd(ball=self.ball, steps=self.steps, restarts=_RESTARTS_L1 if sparse else 1, exact=self.exact),
             ApgdTargeted(
                 ball=self.ball,
                 steps=self.steps,
                 targets=_TARGETS_L1 if sparse and self.targets is None else targets,
+                exact=self.exact,
             ),
             FabTargeted(ball=self.ball, steps=self.steps, targets=targets, stop=True),
             Square(ball=self.ball, queries=self.queries),

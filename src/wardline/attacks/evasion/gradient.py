@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from wardline.attacks.evasion.ascent import ascend
 from wardline.attacks.evasion.expectation import Slope, slope
-from wardline.attacks.evasion.half_precision import half_precision
+from wardline.attacks.evasion.half_precision import confirmed_slope, convolves, half_precision
 from wardline.attacks.evasion.in_ball import EIGHT, InBall
 from wardline.attacks.evasion.losses import LOSSES, Loss
 from wardline.attacks.evasion.masking import gradient_checks, headway
@@ -186,11 +185,6 @@ def prepared(net: nn.Module, x: Tensor) -> nn.Module:
     return net
 
 
-def convolves(net: nn.Module) -> bool:
-    """Whether a network has convolutions of images."""
-    return any(isinstance(part, nn.Conv2d) for part in net.modules())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Room:
     """Where the rows of a batch may move, apart from the ball.
@@ -238,7 +232,7 @@ class _Search:
         self.plan, self.net, self.room, self.batch = plan, net, room, batch
         self.y = torch.from_numpy(batch.y)
         self.rounded: nn.Module | None = None
-        if convolves(net) and not plan.exact and plan.draws == 1:
+        if plan.draws == 1 and not plan.exact:
             self.rounded = half_precision(net, room.x, self.y, loss=plan.loss, norm=plan.ball.norm)
         self.lower, self.upper = room.ends(plan.ball)
         self.size = 2.5 * plan.ball.radius / plan.steps if plan.step_size is None else plan.step_size
@@ -292,15 +286,9 @@ class _Search:
     def _slope(self, x: Tensor, y: Tensor, wanted: Tensor | None, step: int) -> Slope:
         """Loss, gradient and outcome; exact at the first and at the last point, whose losses are compared."""
         plan, last = self.plan, step == self.plan.steps
-        net = self.net if self.rounded is None or not step or last else self.rounded
-        found = slope(net, x, y, loss=plan.loss, draws=plan.draws, wanted=wanted, differentiate=not last)
-        said = found.misled > 0
-        if net is self.net or not said.any():
-            return found
-        wanted = None if wanted is None else wanted[said]
-        misled = found.misled.clone()
-        misled[said] = slope(self.net, x[said], y[said], loss=plan.loss, wanted=wanted, differentiate=False).misled
-        return dataclasses.replace(found, misled=misled)
+        if self.rounded is None or not step or last:
+            return slope(self.net, x, y, loss=plan.loss, draws=plan.draws, wanted=wanted, differentiate=not last)
+        return confirmed_slope(self.net, self.rounded, x, y, loss=plan.loss, wanted=wanted)
 
     def checks(self) -> tuple[Check, ...]:
         """Whether the last search got anywhere."""

@@ -6,11 +6,13 @@ said to be misread, at the end of every search, and once more by the driver that
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from wardline.attacks.evasion.ascent import ascend
-from wardline.attacks.evasion.expectation import slope
+from wardline.attacks.evasion.expectation import Slope, slope
 from wardline.attacks.evasion.losses import Loss
 from wardline.robust.ball import Norm
 
@@ -47,13 +49,13 @@ def half_precision(net: nn.Module, x: Tensor, y: Tensor, *, loss: Loss, norm: No
     """A faster network to climb by, or None where there is no gain or the steps would go elsewhere.
 
     Args:
-        net: yields logits; without convolutions there is little to gain.
+        net: yields logits; without convolutions there is little to gain, and None is given.
         x: examples, [rows, ...]; the steps from the first 32 are compared.
         y: their true classes.
         loss: what is climbed.
         norm: in which a step is taken.
     """
-    if not _native():
+    if not (convolves(net) and _native()):
         return None
     x, y = x[:_ROWS], y[:_ROWS]
     rounded = HalfPrecision(net)
@@ -67,6 +69,36 @@ def half_precision(net: nn.Module, x: Tensor, y: Tensor, *, loss: Loss, norm: No
     # A row without a gradient counts as one that differs: its cosine is 0.
     alike = torch.nn.functional.cosine_similarity(steps[0], steps[1], dim=1).mean()
     return rounded if alike >= ALIKE else None
+
+
+def confirmed_slope(
+    net: nn.Module, rounded: nn.Module | None, x: Tensor, y: Tensor, *, loss: Loss, wanted: Tensor | None = None
+) -> Slope:
+    """Loss and gradient of the faster network, and whether rows are misread by the exact one.
+
+    Args:
+        net: yields logits, and is asked about rows that the faster one misreads.
+        rounded: see `half_precision`; None takes `net` alone.
+        x: inputs [rows, ...].
+        y: true classes [rows].
+        loss: what is differentiated.
+        wanted: see `loss_rows`.
+    """
+    if rounded is None:
+        return slope(net, x, y, loss=loss, wanted=wanted)
+    found = slope(rounded, x, y, loss=loss, wanted=wanted)
+    said = found.misled > 0
+    if not said.any():
+        return found
+    wanted = None if wanted is None else wanted[said]
+    misled = found.misled.clone()
+    misled[said] = slope(net, x[said], y[said], loss=loss, wanted=wanted, differentiate=False).misled
+    return dataclasses.replace(found, misled=misled)
+
+
+def convolves(net: nn.Module) -> bool:
+    """Whether a network has convolutions of images."""
+    return any(isinstance(part, nn.Conv2d) for part in net.modules())
 
 
 def _native() -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from digits_net import SPEC, digits
+from wardline.attacks.evasion.apgd import Apgd, ApgdTargeted
 from wardline.attacks.evasion.gradient import Pgd
 from wardline.attacks.evasion.half_precision import HalfPrecision, half_precision
 from wardline.attacks.protocol.examples import Labelled
@@ -73,6 +74,24 @@ def test_a_search_in_half_precision_breaks_as_many(net: nn.Module, data: Labelle
     assert exact.rate is not None
     assert 0.2 < exact.rate < 0.95
     assert abs(quick.rate - exact.rate) <= 0.012  # three of 250; rounding decides rows at the edge either way
+    assert not np.array_equal(quick.examples["adversarial"], exact.examples["adversarial"])
+
+
+@pytest.mark.parametrize("attack", [Apgd, ApgdTargeted])
+def test_auto_pgd_in_half_precision_breaks_as_many(
+    net: nn.Module, data: Labelled, attack: type[Apgd] | type[ApgdTargeted]
+) -> None:
+    ball = Ball(norm="linf", radius=0.15)
+    quick, exact = (
+        attack(ball=ball, steps=30, exact=exact).run(
+            Target(TorchPredictor(net, classes=10), SPEC), data, Budget(batch=100), 0
+        )
+        for exact in (False, True)
+    )
+    assert quick.rate is not None
+    assert exact.rate is not None
+    assert 0.2 < exact.rate < 0.95
+    assert abs(quick.rate - exact.rate) <= 0.012
     assert not np.array_equal(quick.examples["adversarial"], exact.examples["adversarial"])
 
 
