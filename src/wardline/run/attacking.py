@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,10 @@ _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 def settings_of(entry: AttackEntry) -> dict[str, Any]:
     """What can be set of an attack in words: names with their defaults; its ball is set apart."""
     factory = entry.load()
-    if not dataclasses.is_dataclass(factory):
-        return {}
     return {
-        one.name: None if one.default is dataclasses.MISSING else one.default
-        for one in dataclasses.fields(factory)
-        if one.init and one.name != "ball" and _kinds(factory, one.name)
+        name: default if isinstance(default, _SIMPLE) else None
+        for name, default in _arguments(factory).items()
+        if name != "ball" and _kinds(factory, name)
     }
 
 
@@ -53,13 +52,17 @@ def make_attack(entry: AttackEntry, *, words: Mapping[str, str], ball: Ball | No
             listed = ", ".join(f"{one}={default}" for one, default in known.items()) or "nothing"
             raise UsageError(f"{entry.id} has no setting {name}", where=f"--set {name}", hint=f"it has {listed}")
         values[name] = _parse(word, _kinds(factory, name), name)
-    has_ball = dataclasses.is_dataclass(factory) and any(one.name == "ball" for one in dataclasses.fields(factory))
-    if ball is not None and has_ball:
+    if ball is not None and "ball" in _arguments(factory):
         values["ball"] = ball
     try:
         return factory(**values)
     except ValueError as error:
         raise UsageError(f"{entry.id} cannot be made so: {error}", hint=f"`wardline attack list {entry.id}`") from error
+
+
+def _arguments(factory: Any) -> dict[str, Any]:
+    """What a class of attacks, or a function that makes one, takes by name, with defaults."""
+    return {name: one.default for name, one in inspect.signature(factory).parameters.items()}
 
 
 def _kinds(factory: Any, name: str) -> tuple[type, ...]:

@@ -98,6 +98,19 @@ class _Linear(nn.Module):
         return torch.stack([-score, score], dim=1)
 
 
+@pytest.mark.parametrize(
+    "entry", [one for one in known_attacks() if one.family == "evasion"], ids=lambda entry: entry.id
+)
+def test_every_attack_within_a_ball_gets_the_one_that_was_asked_for(entry):
+    """Two of them are made by functions, which once kept a radius of 8/255 whatever was said."""
+    wanted = Ball(norm="l2" if entry.id == "evasion.cw_l2" else "linf", radius=0.1234)
+    made = make_attack(entry, words={}, ball=wanted)
+    if entry.id == "evasion.tabular":
+        assert not hasattr(made, "ball")
+    else:
+        assert made.ball == wanted
+
+
 def test_models_are_compared_over_the_same_examples():
     rng = np.random.default_rng(0)
     x = rng.random((120, 3), dtype=np.float32)
