@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Show what trusting no one costs: the central and the local model side by side.",
     "data": "Look at a data set and infer its contract.",
     "explain": "Say what a code means and what to do about it.",
+    "he": "Score data that the server never sees: compile a model, serve it, encrypt, score, decrypt.",
     "init": "Write a commented POLICY to start from; an existing file is never overwritten.",
     "keys": "Make signing keys.",
     "ledger": "Show what was released about each data set, limit it, and check that nothing was removed.",

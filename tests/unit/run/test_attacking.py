@@ -103,7 +103,7 @@ class _Linear(nn.Module):
 )
 def test_every_attack_within_a_ball_gets_the_one_that_was_asked_for(entry):
     """Two of them are made by functions, which once kept a radius of 8/255 whatever was said."""
-    wanted = Ball(norm="l2" if entry.id == "evasion.cw_l2" else "linf", radius=0.1234)
+    wanted = Ball(norm="l2" if entry.id in {"evasion.cw_l2", "evasion.boundary"} else "linf", radius=0.1234)
     made = make_attack(entry, words={}, ball=wanted)
     if entry.id == "evasion.tabular":
         assert not hasattr(made, "ball")
