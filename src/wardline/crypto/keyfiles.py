@@ -98,7 +98,7 @@ def write_public_key(path: Path, key: VerifyingKey) -> None:
         KeyAccessError: if something stands there already.
         WorkspaceError: if it cannot be written.
     """
-    _write_new(path, public_key_text(key).encode("ascii"), mode=0o644)
+    write_new(path, public_key_text(key).encode("ascii"), mode=0o644)
 
 
 def read_public_key(path: Path) -> VerifyingKey:
@@ -141,7 +141,7 @@ def write_private_key(path: Path, key: SigningKey, *, passphrase: str, cost: Kdf
         Without the passphrase the file tells nothing but the public key: AES-256-GCM under a key from
         Argon2id with a fresh salt. Every byte of the header is authenticated with it.
     """
-    _write_new(path, encrypt_private_key(key, passphrase=passphrase, cost=cost or KdfCost()), mode=0o600)
+    write_new(path, encrypt_private_key(key, passphrase=passphrase, cost=cost or KdfCost()), mode=0o600)
 
 
 def encrypt_private_key(key: SigningKey, *, passphrase: str, cost: KdfCost) -> bytes:
@@ -274,7 +274,7 @@ def _from_pem(text: str, label: str, prefix: bytes, size: int) -> bytes:
     return der[len(prefix) :]
 
 
-def _write_new(path: Path, data: bytes, *, mode: int) -> None:
+def write_new(path: Path, data: bytes, *, mode: int) -> None:
     """Write a whole file where nothing stands, or nothing at all."""
     make_folder(path.parent)
     try:

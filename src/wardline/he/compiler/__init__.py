@@ -1,0 +1,1 @@
+"""From a trained model to a program of maps and polynomials that can be computed on ciphertexts."""

@@ -1,0 +1,1 @@
+"""The binary format in which ciphertexts and keys travel, and its strict reader."""

@@ -1,0 +1,1 @@
+"""Linear models on encrypted columns: thousands of rows in a ciphertext, a feature each."""

@@ -1,0 +1,105 @@
+"""The client's half of a linear model: rows into encrypted columns, and replies into scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from wardline.core.errors import DataError
+from wardline.he.ciphertext import Ciphertext, SeededColumns
+from wardline.he.linear.plan import Floats, LinearPlan, encode
+from wardline.he.seal.lattice import Lattice
+
+OutOfRange: TypeAlias = Literal["clip", "refuse"]
+"""What becomes of a feature outside of the range that the model was compiled for."""
+
+
+def outside(plan: LinearPlan, rows: Floats) -> int:
+    """How many rows have a feature outside of the plan's ranges.
+
+    Args:
+        plan: of the model.
+        rows: finite numbers [rows, features].
+    """
+    # A hair of rounding is within: centre and half width do not give the ends back exactly.
+    far = np.abs(rows - plan.centre) > plan.half_width * (1 + 1e-9) + 1e-12 * np.abs(plan.centre)
+    return int(far.any(axis=1).sum())
+
+
+def encrypt_rows(
+    lattice: Lattice, plan: LinearPlan, rows: Floats, *, out_of_range: OutOfRange = "clip"
+) -> Iterator[SeededColumns]:
+    """Rows as encrypted columns, as many batches as they fill: feature j of a batch's rows is ciphertext j.
+
+    Args:
+        lattice: the client's keys, of the plan's parameters.
+        plan: of the model.
+        rows: [rows, features], at least one row, finite.
+        out_of_range: whether features beyond the calibrated range are set to its end, or the rows refused.
+
+    Raises:
+        DataError: for no rows, another number of features, numbers that are not finite, or rows that are refused;
+            before anything was encrypted.
+        ValueError: for keys of other parameters.
+    """
+    if lattice.parameters != plan.parameters:
+        raise ValueError("the keys were made for other parameters than the model's")
+    if rows.ndim != 2 or not len(rows):
+        raise DataError("there are no rows to score", hint="give at least one row")
+    if rows.shape[1] != plan.features:
+        raise DataError(f"rows have {rows.shape[1]} features, the model reads {plan.features}")
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise DataError("a feature is not a finite number", where=f"row {bad}", hint="fill or drop missing values")
+    if out_of_range == "refuse" and (far := outside(plan, rows)):
+        raise DataError(
+            f"{far} of {len(rows)} rows have a feature outside of the range that the model was compiled for",
+            hint="leave these rows out, or let features be clipped",
+        )
+    return _batches(lattice, plan, rows)
+
+
+def _batches(lattice: Lattice, plan: LinearPlan, rows: Floats) -> Iterator[SeededColumns]:
+    degree = plan.parameters.degree
+    for start in range(0, len(rows), degree):
+        encoded = encode(plan, rows[start : start + degree])
+        yield lattice.encrypt_coefficients(np.ascontiguousarray(encoded.T))
+
+
+def decrypt_scores(lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+    """Scores of so many rows, [rows, outputs], rounded to multiples of `plan.step`.
+
+    The step is as large as the noise that the server added: a rounded score says nothing of the noise, so it may be
+    shown to others.
+
+    Args:
+        lattice: the client's keys.
+        plan: of the model.
+        replies: for each batch its outputs' ciphertexts, in order.
+        rows: how many rows were sent.
+
+    Raises:
+        ValueError: for replies that are not as many as the rows need, or that do not belong to these keys.
+    """
+    return np.rint(unsafe_raw_scores(lattice, plan, replies, rows=rows) / plan.step) * plan.step
+
+
+def unsafe_raw_scores(
+    lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int
+) -> Floats:
+    """Scores with the noise that they came with: for the owner of the key alone; see `decrypt_scores`.
+
+    Their noise depends on the secret key. Whoever else sees enough of them beside the ciphertexts may find it out (Li
+    and Micciancio 2021).
+    """
+    degree = plan.parameters.degree
+    if len(replies) != -(-rows // degree) or any(len(one) != plan.outputs for one in replies):
+        raise ValueError(f"{rows} rows need {-(-rows // degree)} replies of {plan.outputs} ciphertexts each")
+    out = np.empty((rows, plan.outputs))
+    for batch, reply in enumerate(replies):
+        found = lattice.decrypt_coefficients(reply) / plan.scale
+        part = out[batch * degree : (batch + 1) * degree]
+        part[:] = found.T[: len(part)]
+    return out
