@@ -11,6 +11,10 @@ from wardline.core.lazy import lazy
 
 if TYPE_CHECKING:
     from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns, SeededKeys
+    from wardline.he.compiled.compiling import Compiled, Fidelity, compile_linear, simulate
+    from wardline.he.compiled.evaluator import Evaluator, LinearEvaluator
+    from wardline.he.compiled.folder import read_model, read_public, write_model
+    from wardline.he.compiled.public_model import PublicModel
     from wardline.he.compiler.preparation import Prepared, prepare
     from wardline.he.compiler.program import Meaning, Program
     from wardline.he.linear.evaluation import scores
@@ -23,24 +27,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ciphertext",
+    "Compiled",
     "EvaluationKeys",
+    "Evaluator",
+    "Fidelity",
     "Lattice",
+    "LinearEvaluator",
     "LinearPlan",
     "LinearWeights",
     "Meaning",
     "Parameters",
     "Prepared",
     "Program",
+    "PublicModel",
     "SealLattice",
     "SeededColumns",
     "SeededKeys",
+    "compile_linear",
     "decrypt_scores",
     "encrypt_rows",
     "find_primes",
     "plan_linear",
     "prepare",
+    "read_model",
+    "read_public",
     "read_secret_key",
     "scores",
+    "simulate",
+    "write_model",
     "write_secret_key",
 ]
 
@@ -48,6 +62,10 @@ __getattr__ = lazy(
     __name__,
     {
         "ciphertext": ("Ciphertext", "EvaluationKeys", "SeededColumns", "SeededKeys"),
+        "compiled.compiling": ("Compiled", "Fidelity", "compile_linear", "simulate"),
+        "compiled.evaluator": ("Evaluator", "LinearEvaluator"),
+        "compiled.folder": ("read_model", "read_public", "write_model"),
+        "compiled.public_model": ("PublicModel",),
         "compiler.preparation": ("Prepared", "prepare"),
         "compiler.program": ("Meaning", "Program"),
         "linear.evaluation": ("scores",),

@@ -18,7 +18,7 @@ MOST_PARTS = 1 << 20
 class Session:
     """The key with which a client and a server authenticate their frames to each other.
 
-    The client draws it and gives it to the server over mutual TLS, once. It names no person and encrypts nothing.
+    The server draws it and gives it to the client over mutual TLS, once. It names no person and encrypts nothing.
 
     Args:
         secret: 16 bytes of name and 32 bytes of key.

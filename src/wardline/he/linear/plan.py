@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from wardline.core.checks import at_least
 from wardline.he.parameters import MOST_BITS, Parameters, find_primes
 
 Floats = npt.NDArray[np.float64]
+
+OutOfRange: TypeAlias = Literal["clip", "refuse"]
+"""What becomes of a feature outside of the range that the model was compiled for."""
 
 DEGREE = 4096
 INPUT_BITS = 24

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
-from wardline.he.linear.plan import Floats, LinearPlan, encode
+from wardline.he.linear.plan import Floats, LinearPlan, OutOfRange, encode
 from wardline.he.seal.lattice import Lattice
-
-OutOfRange: TypeAlias = Literal["clip", "refuse"]
-"""What becomes of a feature outside of the range that the model was compiled for."""
 
 
 def outside(plan: LinearPlan, rows: Floats) -> int:

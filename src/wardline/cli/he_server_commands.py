@@ -1,0 +1,233 @@
+"""`wardline he compile|explain|certificates|serve`: the side of the model's owner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from wardline.cli.he_options import need_service, read_rows, tls_files, tls_options
+from wardline.cli.options import FORMAT
+
+if TYPE_CHECKING:
+    from wardline.he.compiled.public_model import PublicModel
+    from wardline.he.compiler.program import Program
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("compile", epilog="Example: wardline he compile model.json --sample train.parquet --out compiled")
+@click.argument("model", type=_PATH)
+@click.option("--sample", type=_PATH, required=True, help="A table of rows like those that will be scored.")
+@click.option("--features", help="Columns of the sample in the model's order, with commas; for ONNX files.")
+@click.option(
+    "--gives",
+    type=click.Choice(["logits", "decision", "values"]),
+    default="decision",
+    show_default=True,
+    help="What the outputs of an ONNX file are.",
+)
+@click.option("--error", type=float, help="Greatest standard deviation of a score's error; else what decisions need.")
+@click.option("--margin", type=float, default=0.1, show_default=True, help="How far ranges go beyond the sample's.")
+@click.option("--agreement", type=float, default=0.999, show_default=True, help="Least share of equal decisions.")
+@click.option("--refuse", is_flag=True, help="Have rows out of range refused by the client, not clipped.")
+@click.option("--out", type=_PATH, required=True, help="The folder to write.")
+@FORMAT
+def compile_model(
+    *,
+    model: Path,
+    sample: Path,
+    features: str | None,
+    gives: Literal["logits", "decision", "values"],
+    error: float | None,
+    margin: float,
+    agreement: float,
+    refuse: bool,
+    out: Path,
+    output_format: str,
+) -> None:
+    """Compile a linear MODEL: a .json file of coefficients or an .onnx file.
+
+    The folder gets public.json, to give away, and weights.bin, which stays at the server. Compilation fails if the
+    encrypted model would decide otherwise than the plain one on too much of the sample. The extremes of the sample,
+    widened by the margin, become public.
+    """
+    from wardline.core import UsageError, need
+
+    need("numba", extra="he")
+    from wardline.he.compiled.compiling import compile_linear
+    from wardline.he.compiled.folder import write_model
+
+    program = _program(model, gives=gives, features=tuple(features.split(",")) if features else ())
+    rows = read_rows(sample, program.features)
+    try:
+        compiled = compile_linear(
+            program,
+            rows,
+            error=error,
+            out_of_range="refuse" if refuse else "clip",
+            margin=margin,
+            agreement=agreement,
+        )
+    except ValueError as failed:
+        raise UsageError(str(failed), where=str(model), hint="check the options and the sample") from failed
+    public, weights = write_model(out, compiled.public, compiled.weights)
+    if output_format == "json":
+        fidelity = compiled.fidelity
+        told = {"public": str(public), "weights": str(weights), "agreement": fidelity.agreement, "rows": fidelity.rows}
+        click.echo(json.dumps({**told, "digest": compiled.public.digest.hex()}, indent=2))
+        return
+    click.echo(compiled.public.plan.explain())
+    click.echo(str(compiled.fidelity))
+    click.echo(f"public:  {public} (give it away)")
+    click.echo(f"weights: {weights} (keep it at the server)")
+    click.echo(f"digest:  {compiled.public.digest.hex()}")
+
+
+@click.command("explain", epilog="Example: wardline he explain compiled")
+@click.argument("model", type=_PATH)
+@FORMAT
+def explain(*, model: Path, output_format: str) -> None:
+    """Show what the public part of MODEL says: a folder, or its public.json."""
+    from wardline.core import need
+
+    need("numba", extra="he")
+    from wardline.he.compiled.folder import read_public
+
+    public = read_public(model)
+    if output_format == "json":
+        told = {**public.to_json(), "digest": public.digest.hex(), "parameters_digest": public.plan.parameters.digest}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(public.plan.explain())
+    click.echo(f"scores are rounded to multiples of {public.plan.step:.3g}, and are {_meaning(public)}")
+    click.echo(f"features out of their ranges are {'clipped' if public.out_of_range == 'clip' else 'refused'}:")
+    plan = public.plan
+    for name, centre, half in zip(public.features, plan.centre, plan.half_width, strict=True):
+        click.echo(f"  {name}: {centre - half:.6g} to {centre + half:.6g}")
+    click.echo(f"{plan.features + 1} scores or fewer determine the model: meter rows")
+    click.echo(f"digest: {public.digest.hex()}")
+
+
+@click.command("certificates", epilog="Example: wardline he certificates tls --client branch --server localhost")
+@click.argument("folder", type=_PATH)
+@click.option("--client", "clients", multiple=True, required=True, help="Name of a client; can be given several times.")
+@click.option("--server", default="localhost", show_default=True, help="Host name of the server.")
+def certificates(*, folder: Path, clients: tuple[str, ...], server: str) -> None:
+    """Make an authority and certificates for mutual TLS in FOLDER, for development: valid for 30 days.
+
+    A folder that has an authority gets more clients. In production use your own authority: one that gives each name
+    to one client, with the client's usage in its certificate.
+    """
+    from wardline.serve.scoring.certificates import make_development_certificates
+
+    for path in make_development_certificates(folder, clients=clients, server=server):
+        click.echo(f"{path} and its key")
+
+
+@click.command(
+    "serve",
+    epilog="Example: wardline he serve compiled --address 0.0.0.0:7443 --account rows.sqlite --rows 10000 "
+    "--authority tls/authority.pem --certificate tls/server.pem --tls-key tls/server.key",
+)
+@click.argument("model", type=_PATH)
+@click.option("--address", default="127.0.0.1:7443", show_default=True, help="Host and port; port 0 takes a free one.")
+@tls_options
+@click.option("--account", type=_PATH, required=True, help="The file in which clients' rows are counted.")
+@click.option("--rows", type=click.IntRange(min=0), required=True, help="Rows that each client may have, ever.")
+@click.option("--client", "clients", multiple=True, metavar="NAME=ROWS", help="Another number of rows for one client.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that compute.")
+@click.option("--metrics-port", type=int, help="Serve Prometheus' metrics on this port of 127.0.0.1; 0 for a free one.")
+def serve(
+    *,
+    model: Path,
+    address: str,
+    authority: Path,
+    certificate: Path,
+    tls_key: Path,
+    account: Path,
+    rows: int,
+    clients: tuple[str, ...],
+    threads: int,
+    metrics_port: int | None,
+) -> None:
+    """Serve MODEL, a folder that `wardline he compile` wrote, over gRPC with mutual TLS, until interrupted.
+
+    The first line says where it listens; calls are logged as JSON lines to the standard error. Rows are charged
+    before they are scored, and a restart with the same account forgets none of them.
+    """
+    need_service()
+    import signal
+    import sys
+    import threading
+
+    from wardline.he.compiled.folder import read_model
+    from wardline.serve.scoring.admission import ServiceLimits
+    from wardline.serve.scoring.meter import RowMeter
+    from wardline.serve.scoring.metrics import MetricsPort
+    from wardline.serve.scoring.server import EventLog, ScoringServer
+    from wardline.serve.scoring.service import Allowance, Scoring
+
+    evaluator = read_model(model)
+    allowance = Allowance(rows=rows, of_client=dict(_allowance(one) for one in clients))
+    scoring = Scoring(evaluator, RowMeter(account), allowance=allowance, limits=ServiceLimits(threads=threads))
+    scoring.warm_up()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    tls = tls_files(authority=authority, certificate=certificate, tls_key=tls_key)
+    metrics = None if metrics_port is None else MetricsPort(scoring.metrics, port=metrics_port)
+    server = ScoringServer(scoring, address, tls=tls, log=EventLog(sys.stderr))
+    told = {"port": server.port, "model": evaluator.digest.hex(), "metrics_port": metrics.port if metrics else None}
+    click.echo(json.dumps(told))
+    sys.stdout.flush()
+    stop.wait()
+    server.stop()
+    if metrics is not None:
+        metrics.close()
+
+
+def _allowance(text: str) -> tuple[str, int]:
+    from wardline.core import UsageError
+
+    name, equals, rows = text.rpartition("=")
+    if not (name and equals and rows.isdecimal()):
+        raise UsageError(f"{text!r} is no allowance of a client", hint="for example --client branch=5000")
+    return name, int(rows)
+
+
+def _program(path: Path, *, gives: Literal["logits", "decision", "values"], features: tuple[str, ...]) -> Program:
+    from wardline.core import UsageError, need
+
+    if path.suffix == ".json":
+        from wardline.he.compiled.coefficients import read_coefficients
+
+        return read_coefficients(path)
+    if path.suffix == ".onnx":
+        need("onnx", extra="onnx")
+        from wardline.he.compiler.from_onnx import read_onnx
+
+        if not features:
+            raise UsageError("an ONNX file does not name its features", hint="list them with --features a,b,c")
+        try:
+            return read_onnx(path, gives=gives, features=features)
+        except ValueError as error:
+            raise UsageError(str(error), where=str(path), hint="check --features and --gives") from error
+    raise UsageError(
+        "the model is neither a .json file of coefficients nor an .onnx file",
+        where=str(path),
+        hint="write one with wardline.he.compiled.coefficients.write_coefficients, or compile in Python",
+    )
+
+
+def _meaning(public: PublicModel) -> str:
+    meaning = public.meaning
+    match meaning.gives:
+        case "decision":
+            return f"above {meaning.threshold:g} for {meaning.classes[1]}, else {meaning.classes[0]}"
+        case "logits":
+            return f"one for each of {', '.join(meaning.classes)}, of which the largest decides"
+        case _:
+            return "values"

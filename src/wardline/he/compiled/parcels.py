@@ -1,0 +1,230 @@
+"""Keys, encrypted rows and encrypted scores as files, for those who encrypt on one machine and send from another.
+
+A parcel is eight bytes of magic, the length of a header as four bytes, the header in canonical JSON, and frames. The
+frames need a session; its secret stands in the header. It guards against accidents, not against whoever has the file:
+what keeps a parcel's content secret is its encryption alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from wardline.core import canonical_json, write_atomic
+from wardline.core.errors import DataError, IntegrityError
+from wardline.crypto.strict import exact_object, parse_canonical
+from wardline.he.ciphertext import Ciphertext, SeededColumns, SeededKeys
+from wardline.he.compiled.public_model import PublicModel
+from wardline.he.frames.columns import read_columns, write_columns
+from wardline.he.frames.evaluation_keys import read_evaluation_keys, write_evaluation_keys
+from wardline.he.frames.layout import HEADER_BYTES, announced
+from wardline.he.frames.replies import read_replies, write_replies
+from wardline.he.frames.session import Binding, Session, unsafe_session_secret
+from wardline.he.linear.plan import LEFT_OUT
+
+Content: TypeAlias = Literal["keys", "rows", "scores"]
+
+MAGIC = b"WLHEPCL\x01"
+MOST_PARCEL_BYTES = 4 * 1024**3
+MOST_ROWS = 1 << 32
+
+_LENGTH = struct.Struct("<I")
+_MOST_HEADER_BYTES = 4096
+_KEYS = frozenset({"content", "frames", "model", "request", "rows", "session"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parcel:
+    header: dict[str, Any]
+    session: Session
+    frames: list[memoryview]
+
+
+def write_keys_parcel(path: Path, public: PublicModel, keys: SeededKeys) -> None:
+    """Write the public keys of a client, which go to the service.
+
+    Raises:
+        WorkspaceError: if it cannot be written.
+    """
+    session, binding = Session.generate(), Binding.fresh(model=public.digest)
+    frame = write_evaluation_keys(keys, session=session, binding=binding)
+    _write(path, "keys", [frame], session=session, binding=binding, rows=0)
+
+
+def read_keys_parcel(path: Path, public: PublicModel) -> SeededKeys:
+    """Read what `write_keys_parcel` wrote for this model.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is something else.
+    """
+    parcel = _read(path, public, "keys")
+    if len(parcel.frames) != 1 or parcel.header["rows"]:
+        raise IntegrityError("the file holds no keys", where=str(path))
+    _, keys = read_evaluation_keys(
+        parcel.frames[0],
+        parameters=public.plan.parameters,
+        session=parcel.session,
+        limits=public.limits,
+        binding=_binding(parcel, 0),
+    )
+    return keys
+
+
+def write_rows_parcel(path: Path, public: PublicModel, columns: Sequence[SeededColumns], *, rows: int) -> None:
+    """Write encrypted rows.
+
+    Args:
+        path: where.
+        public: the model that they are for.
+        columns: batches, at least one.
+        rows: in all of them.
+
+    Raises:
+        WorkspaceError: if it cannot be written.
+    """
+    session, binding = Session.generate(), Binding.fresh(model=public.digest, parts=len(columns))
+    frames = [
+        write_columns(one, session=session, binding=_part(binding, part), dropped_bits=LEFT_OUT)
+        for part, one in enumerate(columns)
+    ]
+    _write(path, "rows", frames, session=session, binding=binding, rows=rows)
+
+
+def read_rows_parcel(path: Path, public: PublicModel) -> tuple[list[SeededColumns], int]:
+    """Read what `write_rows_parcel` wrote for this model: batches and the number of rows.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is something else.
+    """
+    parcel = _read(path, public, "rows")
+    columns = [
+        read_columns(
+            frame,
+            parameters=public.plan.parameters,
+            session=parcel.session,
+            limits=public.limits,
+            binding=_binding(parcel, part),
+        )[1]
+        for part, frame in enumerate(parcel.frames)
+    ]
+    return columns, _rows(parcel, public, path)
+
+
+def write_scores_parcel(path: Path, public: PublicModel, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> None:
+    """Write encrypted scores, as the service answered them.
+
+    Raises:
+        WorkspaceError: if they cannot be written.
+    """
+    session, binding = Session.generate(), Binding.fresh(model=public.digest, parts=len(replies))
+    frames = [write_replies(one, session=session, binding=_part(binding, part)) for part, one in enumerate(replies)]
+    _write(path, "scores", frames, session=session, binding=binding, rows=rows)
+
+
+def read_scores_parcel(path: Path, public: PublicModel) -> tuple[list[list[Ciphertext]], int]:
+    """Read what `write_scores_parcel` wrote for this model: answers by batch and the number of rows.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is something else.
+    """
+    parcel = _read(path, public, "scores")
+    replies = [
+        read_replies(
+            frame,
+            parameters=public.plan.parameters,
+            session=parcel.session,
+            limits=public.limits,
+            binding=_binding(parcel, part),
+        )[1]
+        for part, frame in enumerate(parcel.frames)
+    ]
+    if any(len(one) != public.plan.outputs for one in replies):
+        raise IntegrityError("the file has another number of ciphertexts than the model", where=str(path))
+    return replies, _rows(parcel, public, path)
+
+
+def _part(binding: Binding, part: int) -> Binding:
+    return Binding(request=binding.request, model=binding.model, part=part, parts=binding.parts)
+
+
+def _binding(parcel: _Parcel, part: int) -> Binding:
+    header = parcel.header
+    return Binding(request=header["request"], model=header["model"], part=part, parts=len(parcel.frames))
+
+
+def _rows(parcel: _Parcel, public: PublicModel, path: Path) -> int:
+    rows = parcel.header["rows"]
+    assert isinstance(rows, int)
+    if len(parcel.frames) != -(-rows // public.plan.parameters.slots):
+        raise IntegrityError("the file's batches are not those of its rows", where=str(path))
+    return rows
+
+
+def _write(
+    path: Path, content: Content, frames: Sequence[bytes], *, session: Session, binding: Binding, rows: int
+) -> None:
+    header = canonical_json(
+        {
+            "content": content,
+            "frames": len(frames),
+            "model": binding.model.hex(),
+            "request": binding.request.hex(),
+            "rows": rows,
+            "session": unsafe_session_secret(session).hex(),
+        }
+    )
+    write_atomic(path, b"".join((MAGIC, _LENGTH.pack(len(header)), header, *frames)))
+
+
+def _read(path: Path, public: PublicModel, content: Content) -> _Parcel:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_PARCEL_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise DataError(f"cannot read the file: {reason}", where=str(path)) from error
+    at = len(MAGIC) + _LENGTH.size
+    if not data.startswith(MAGIC) or not at <= len(data) <= MOST_PARCEL_BYTES:
+        raise IntegrityError("this is no file of encrypted rows, scores or keys", where=str(path))
+    (length,) = _LENGTH.unpack_from(data, len(MAGIC))
+    if length > _MOST_HEADER_BYTES:
+        raise IntegrityError("the file's header is too long", where=str(path))
+    value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
+    header = _header(exact_object(value, _KEYS, what="the header"), str(path))
+    if header["content"] != content:
+        raise IntegrityError(f"the file holds {header['content']}, and {content} are wanted", where=str(path))
+    if header["model"] != public.digest:
+        raise IntegrityError(
+            "the file belongs to another model", where=str(path), hint="give the public model that it was made with"
+        )
+    view, frames = memoryview(data)[at + length :], []
+    for _ in range(header["frames"]):
+        size = announced(view[:HEADER_BYTES], limits=public.limits).total_bytes
+        frames.append(view[:size])
+        view = view[size:]
+    if len(view):
+        raise IntegrityError("something follows the file's last frame", where=str(path))
+    return _Parcel(header=header, session=Session(header.pop("session")), frames=frames)
+
+
+def _header(value: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        for name, size in (("model", 32), ("request", 16), ("session", 48)):
+            text = value[name]
+            value[name] = bytes.fromhex(text)
+            if len(value[name]) != size or value[name].hex() != text:
+                raise ValueError(name)
+    except (ValueError, TypeError):
+        raise IntegrityError("a field of the file's header is wrong", where=where) from None
+    counts = {"frames": MOST_ROWS, "rows": MOST_ROWS}
+    if value["content"] not in ("keys", "rows", "scores") or any(
+        type(value[name]) is not int or not 0 <= value[name] <= most for name, most in counts.items()
+    ):
+        raise IntegrityError("a field of the file's header is wrong", where=where)
+    return value
