@@ -1,0 +1,104 @@
+"""The client's half of a network: rows into encrypted columns, and replies into outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from wardline.core.errors import DataError
+from wardline.he.ciphertext import Ciphertext, SeededColumns
+from wardline.he.network.plan import NetworkPlan, scaled_rows
+from wardline.he.network.stages import Floats
+from wardline.he.seal.lattice import Lattice
+
+OutOfRange: TypeAlias = Literal["clip", "refuse"]
+"""What becomes of a number outside of the range that the network was compiled for."""
+
+
+def outside(plan: NetworkPlan, rows: Floats) -> int:
+    """How many rows have a number outside of the plan's ranges.
+
+    Args:
+        plan: of the network.
+        rows: finite numbers [rows, inputs].
+    """
+    # A hair of rounding is within: centre and half width do not give the ends back exactly.
+    far = np.abs(rows - plan.centre) > plan.half_width * (1 + 1e-9) + 1e-12 * np.abs(plan.centre)
+    return int(far.any(axis=1).sum())
+
+
+def encrypt_rows(
+    lattice: Lattice, plan: NetworkPlan, rows: Floats, *, out_of_range: OutOfRange = "clip"
+) -> Iterator[SeededColumns]:
+    """Rows as encrypted columns, as many batches as they fill: number j of a batch's rows is ciphertext j.
+
+    Args:
+        lattice: the client's keys, of the plan's parameters.
+        plan: of the network.
+        rows: [rows, inputs], at least one row, finite.
+        out_of_range: whether numbers beyond the calibrated range are set to its end, or the rows refused.
+
+    Raises:
+        DataError: for no rows, another number of inputs, numbers that are not finite, or rows that are refused; before
+            anything was encrypted.
+        ValueError: for keys of other parameters.
+    """
+    if lattice.parameters != plan.parameters:
+        raise ValueError("the keys were made for other parameters than the network's")
+    if rows.ndim != 2 or not len(rows):
+        raise DataError("there are no rows to score", hint="give at least one row")
+    if rows.shape[1] != plan.inputs:
+        raise DataError(f"rows have {rows.shape[1]} numbers, the network reads {plan.inputs}")
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise DataError("a row holds a number that is not finite", where=f"row {bad}", hint="fill or drop such rows")
+    if out_of_range == "refuse" and (far := outside(plan, rows)):
+        raise DataError(
+            f"{far} of {len(rows)} rows have a number outside of the range that the network was compiled for",
+            hint="leave these rows out, or let numbers be clipped",
+        )
+    return _batches(lattice, plan, rows)
+
+
+def _batches(lattice: Lattice, plan: NetworkPlan, rows: Floats) -> Iterator[SeededColumns]:
+    for start in range(0, len(rows), plan.rows):
+        columns = np.ascontiguousarray(scaled_rows(plan, rows[start : start + plan.rows]).T)
+        yield lattice.encrypt_slots(columns, scale=plan.input_scale)
+
+
+def decrypt_outputs(
+    lattice: Lattice, plan: NetworkPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int
+) -> Floats:
+    """Outputs of so many rows, [rows, outputs], rounded to multiples of `plan.step`.
+
+    The step is at least two deviations of the noise that the server added, which depends on no key and no weight: a
+    rounded output may be shown to others.
+
+    Args:
+        lattice: the client's keys.
+        plan: of the network.
+        replies: for each batch its outputs' ciphertexts, in order.
+        rows: how many rows were sent.
+
+    Raises:
+        ValueError: for replies that are not as many as the rows need, or that do not belong to these keys.
+
+    References: Li and Micciancio 2021 (what decrypted noise may say of the key).
+    """
+    return np.rint(unsafe_raw_outputs(lattice, plan, replies, rows=rows) / plan.step) * plan.step
+
+
+def unsafe_raw_outputs(
+    lattice: Lattice, plan: NetworkPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int
+) -> Floats:
+    """Outputs with the noise that they came with: for the owner of the key alone; see `decrypt_outputs`."""
+    batches = -(-rows // plan.rows)
+    if len(replies) != batches or any(len(one) != plan.outputs for one in replies):
+        raise ValueError(f"{rows} rows need {batches} replies of {plan.outputs} ciphertexts each")
+    out = np.empty((rows, plan.outputs))
+    for batch, reply in enumerate(replies):
+        part = out[batch * plan.rows : (batch + 1) * plan.rows]
+        part[:] = lattice.decrypt_slots(reply).T[: len(part)]
+    return out
