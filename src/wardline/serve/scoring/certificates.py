@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wardline.core import UsageError, make_folder
-from wardline.core.errors import DataError, KeyAccessError, WorkspaceError
+from wardline.core.errors import DataError, KeyAccessError
+from wardline.crypto.keyfiles import write_new
 from wardline.serve.scoring.identity import NAME
 
 Issuer: TypeAlias = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
@@ -144,20 +145,10 @@ def _store(folder: Path, name: str, pair: Issuer) -> Path:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write_new(folder / f"{name}.key", secret, mode=0o600)
+    write_new(folder / f"{name}.key", secret, mode=0o600)
     path = folder / f"{name}.pem"
-    _write_new(path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    write_new(path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
     return path
-
-
-def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise WorkspaceError(f"cannot write a certificate: {reason}", where=str(path)) from error
 
 
 def _authority(folder: Path) -> Issuer:
