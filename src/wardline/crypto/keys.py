@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self, final
+from typing import Self, final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
 from wardline.core import digest_bytes
+from wardline.core.one_place import OnePlace
 from wardline.crypto.signatures import (
     MLDSA_SEED_BYTES,
     PRIVATE_BYTES,
@@ -69,7 +70,7 @@ class VerifyingKey:
 
 
 @final
-class SigningKey:
+class SigningKey(OnePlace):
     """A handle of a composite private key.
 
     It signs and tells its public half. Pickling, copying and `to_json` raise, printing shows the
@@ -127,18 +128,6 @@ class SigningKey:
             ValueError: for a context of more than 255 bytes.
         """
         return sign_composite(self._mldsa, self._ed25519, message=message, context=context)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a signing key cannot be pickled or copied: a secret has one place")
-
-    def __getstate__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __copy__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        self.__reduce__()
 
     def __repr__(self) -> str:
         return f"SigningKey({self.id})"

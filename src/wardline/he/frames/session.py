@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self, final
+from typing import Self, final
 
 from wardline.core import SecureRandom
+from wardline.core.one_place import OnePlace
 
 ID_BYTES, KEY_BYTES, DIGEST_BYTES, TAG_BYTES = 16, 32, 32, 32
 NO_MODEL = bytes(DIGEST_BYTES)
@@ -15,7 +16,7 @@ MOST_PARTS = 1 << 20
 
 
 @final
-class Session:
+class Session(OnePlace):
     """The key with which a client and a server authenticate their frames to each other.
 
     The server draws it and gives it to the client over mutual TLS, once. It names no person and encrypts nothing.
@@ -58,18 +59,6 @@ class Session:
     def accepts(self, content: bytes | bytearray | memoryview, tag: bytes | memoryview) -> bool:
         """Whether `tag` is that of `content`; takes as long whatever the answer."""
         return hmac.compare_digest(self.tag(content), tag)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a session cannot be pickled or copied: a secret has one place")
-
-    def __getstate__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __copy__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        self.__reduce__()
 
     def __repr__(self) -> str:
         return f"Session({self._id.hex()})"

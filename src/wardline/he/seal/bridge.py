@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
+from wardline.core.one_place import OnePlace
 from wardline.he.ciphertext import SEED_BYTES, Ciphertext, Form, SeededColumns, SeededKey, SeededKeys
 from wardline.he.kernels.radix import centred
 from wardline.he.kernels.transform import galois_element, to_coefficients
@@ -40,7 +41,7 @@ _HEAD_BYTES = 4096  # more than all headers of a file together, whatever it hold
 
 
 @final
-class SealLattice:
+class SealLattice(OnePlace):
     """The client's half, under one secret key. It implements `wardline.he.seal.lattice.Lattice`.
 
     Args:
@@ -312,18 +313,6 @@ class SealLattice:
 
     def _bits(self, limbs: int) -> float:
         return math.log2(math.prod(self.parameters.moduli[:limbs]))
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("what holds a secret key cannot be pickled or copied: a secret has one place")
-
-    def __getstate__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __copy__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        self.__reduce__()
 
     def __repr__(self) -> str:
         return f"SealLattice({self._key.id})"

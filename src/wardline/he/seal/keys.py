@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 
 from wardline.core import SecureRandom
 from wardline.core.errors import IntegrityError
+from wardline.core.one_place import OnePlace
 from wardline.he.ciphertext import Residues
 from wardline.he.parameters import Parameters
 from wardline.he.seal.context import Context
@@ -18,7 +19,7 @@ ID_BYTES = 16
 
 
 @final
-class SecretKey:
+class SecretKey(OnePlace):
     """A handle of a secret key that SEAL drew or was given.
 
     Attributes:
@@ -52,18 +53,6 @@ class SecretKey:
     def parameters(self) -> Parameters:
         """What it encrypts under."""
         return self.context.parameters
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret key cannot be pickled or copied: a secret has one place")
-
-    def __getstate__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __copy__(self) -> NoReturn:
-        self.__reduce__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        self.__reduce__()
 
     def __repr__(self) -> str:
         return f"SecretKey({self.id})"
