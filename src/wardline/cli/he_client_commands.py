@@ -71,7 +71,8 @@ def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, o
     need_encryption()
     from wardline.he.compiled.folder import read_public
     from wardline.he.compiled.parcels import write_rows_parcel
-    from wardline.he.linear.rows import encrypt_rows, outside
+    from wardline.he.linear.rows import encrypt_rows
+    from wardline.he.ranges import outside
 
     public = read_public(model)
     rows = read_rows(table, public.features)

@@ -18,7 +18,8 @@ from wardline.he.compiler.calibration import calibrate
 from wardline.he.compiler.layers import Affine, Diagonal
 from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.program import Program
-from wardline.he.linear.plan import Floats, LinearPlan, LinearWeights, OutOfRange, encode, plan_linear
+from wardline.he.linear.plan import Floats, LinearPlan, LinearWeights, encode, plan_linear
+from wardline.he.ranges import OutOfRange
 
 _SHARES = (5e-3, 2e-3, 5e-4, 1e-4, 2.5e-5)
 """Errors, as shares of the scores' spread, that are tried in turn until enough decisions agree: the larger, the fewer

@@ -15,8 +15,9 @@ from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.compiler.program import Meaning
 from wardline.he.frames.layout import HEADER_BYTES
 from wardline.he.frames.session import Limits
-from wardline.he.linear.plan import LinearPlan, OutOfRange
+from wardline.he.linear.plan import LinearPlan
 from wardline.he.parameters import Parameters
+from wardline.he.ranges import OutOfRange
 
 SCHEMA = "wardline compiled model/1"
 MOST_PUBLIC_BYTES = 4 * 1024 * 1024

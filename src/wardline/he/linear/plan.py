@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wardline.core.checks import at_least
 from wardline.he.parameters import MOST_BITS, Parameters, find_primes
+from wardline.he.ranges import scaled_rows
 
 Floats = npt.NDArray[np.float64]
-
-OutOfRange: TypeAlias = Literal["clip", "refuse"]
-"""What becomes of a feature outside of the range that the model was compiled for."""
 
 DEGREE = 4096
 INPUT_BITS = 24
@@ -220,8 +218,7 @@ def encode(plan: LinearPlan, rows: Floats) -> npt.NDArray[np.int64]:
         plan: of the model.
         rows: finite numbers [rows, features].
     """
-    scaled = np.clip((rows - plan.centre) / plan.half_width, -1.0, 1.0)
-    return np.rint(scaled * 2.0**INPUT_BITS).astype(np.int64)
+    return np.rint(scaled_rows(plan, rows) * 2.0**INPUT_BITS).astype(np.int64)
 
 
 def _check(weights: Floats, bias: Floats, low: Floats, high: Floats, sample: Floats) -> None:

@@ -8,20 +8,9 @@ import numpy as np
 
 from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
-from wardline.he.linear.plan import Floats, LinearPlan, OutOfRange, encode
+from wardline.he.linear.plan import Floats, LinearPlan, encode
+from wardline.he.ranges import OutOfRange, outside
 from wardline.he.seal.lattice import Lattice
-
-
-def outside(plan: LinearPlan, rows: Floats) -> int:
-    """How many rows have a feature outside of the plan's ranges.
-
-    Args:
-        plan: of the model.
-        rows: finite numbers [rows, features].
-    """
-    # A hair of rounding is within: centre and half width do not give the ends back exactly.
-    far = np.abs(rows - plan.centre) > plan.half_width * (1 + 1e-9) + 1e-12 * np.abs(plan.centre)
-    return int(far.any(axis=1).sum())
 
 
 def encrypt_rows(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from wardline.he.network.noise import in_slots
 from wardline.he.network.stages import Floats, Group, Stage
 from wardline.he.parameters import MOST_BITS, Parameters
+from wardline.he.ranges import scaled_rows
 
 FLOOD_BITS = 40
 """By so many bits the noise that a server adds is larger than anything in the noise that tells of the weights."""
@@ -237,8 +238,3 @@ class NetworkWeights:
             flood = 2.0**plan.flood_bits / math.sqrt(3) / plan.layers[-1].scale
             deviation = math.hypot(deviation, in_slots(flood, plan.parameters.degree))
         return np.rint((values + random.normal(0.0, deviation, values.shape)) / plan.step) * plan.step
-
-
-def scaled_rows(plan: NetworkPlan, rows: Floats) -> Floats:
-    """Rows scaled to [-1, 1] over their ranges, and clipped to it: [rows, inputs]."""
-    return np.clip((rows - plan.centre) / plan.half_width, -1.0, 1.0)

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
-from wardline.he.network.plan import NetworkPlan, scaled_rows
+from wardline.he.network.plan import NetworkPlan
 from wardline.he.network.stages import Floats
+from wardline.he.ranges import OutOfRange, outside, scaled_rows
 from wardline.he.seal.lattice import Lattice
-
-OutOfRange: TypeAlias = Literal["clip", "refuse"]
-"""What becomes of a number outside of the range that the network was compiled for."""
-
-
-def outside(plan: NetworkPlan, rows: Floats) -> int:
-    """How many rows have a number outside of the plan's ranges.
-
-    Args:
-        plan: of the network.
-        rows: finite numbers [rows, inputs].
-    """
-    # A hair of rounding is within: centre and half width do not give the ends back exactly.
-    far = np.abs(rows - plan.centre) > plan.half_width * (1 + 1e-9) + 1e-12 * np.abs(plan.centre)
-    return int(far.any(axis=1).sum())
 
 
 def encrypt_rows(

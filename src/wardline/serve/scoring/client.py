@@ -10,7 +10,8 @@ import numpy.typing as npt
 from wardline.core.progress import NoProgress, Progress
 from wardline.he.ciphertext import Ciphertext, SeededKeys
 from wardline.he.linear.plan import Floats
-from wardline.he.linear.rows import decrypt_scores, encrypt_rows, outside, unsafe_raw_scores
+from wardline.he.linear.rows import decrypt_scores, encrypt_rows, unsafe_raw_scores
+from wardline.he.ranges import outside
 from wardline.he.seal.lattice import Lattice
 from wardline.serve.scoring.connection import ScoringConnection
 

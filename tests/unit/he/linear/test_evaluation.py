@@ -17,7 +17,8 @@ from wardline.he.frames.replies import read_replies, write_replies
 from wardline.he.frames.session import Binding, Limits, Session
 from wardline.he.linear.evaluation import scores, unsafe_sums
 from wardline.he.linear.plan import LEFT_OUT, LinearPlan, LinearWeights, plan_linear
-from wardline.he.linear.rows import decrypt_scores, encrypt_rows, outside, unsafe_raw_scores
+from wardline.he.linear.rows import decrypt_scores, encrypt_rows, unsafe_raw_scores
+from wardline.he.ranges import outside
 from wardline.he.seal.bridge import SealLattice
 
 

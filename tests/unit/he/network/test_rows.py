@@ -8,7 +8,8 @@ import pytest
 from wardline.core.errors import DataError
 from wardline.he.network.choice import unsafe_plan_unprotected_network
 from wardline.he.network.evaluation import unsafe_replies
-from wardline.he.network.rows import decrypt_outputs, encrypt_rows, outside
+from wardline.he.network.rows import decrypt_outputs, encrypt_rows
+from wardline.he.ranges import outside
 
 
 @pytest.fixture(scope="module")
