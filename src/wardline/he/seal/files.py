@@ -9,6 +9,7 @@ References: SEAL 4.3, native/src/seal/serialization.h, ciphertext.cpp, plaintext
 from __future__ import annotations
 
 import struct
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,10 +115,11 @@ class SeededFile:
 class Decompressor:
     """Undoes the compression of a file that SEAL wrote, up to a size."""
 
-    __slots__ = ("_zstandard",)
+    __slots__ = ("_own", "_zstandard")
 
     def __init__(self) -> None:
         self._zstandard: Any = need("zstandard", extra="he")
+        self._own = threading.local()  # making a context takes as long as using it, and threads must not share one
 
     def __call__(self, file: bytes, *, most_bytes: int) -> bytes:
         """What is in the file, without its header.
@@ -142,10 +144,15 @@ class Decompressor:
         try:
             if not 0 <= self._zstandard.frame_content_size(body) <= most_bytes:
                 raise _unknown()
-            content = self._zstandard.ZstdDecompressor().decompress(body, max_output_size=most_bytes)
+            content = self._context().decompress(body, max_output_size=most_bytes)
         except self._zstandard.ZstdError as error:
             raise _unknown() from error
         return bytes(content)
+
+    def _context(self) -> Any:
+        if not hasattr(self._own, "context"):
+            self._own.context = self._zstandard.ZstdDecompressor()
+        return self._own.context
 
 
 class Cursor:
