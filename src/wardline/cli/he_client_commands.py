@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from wardline.cli.he_options import (
     read_rows,
     tls_files,
     tls_options,
+    warn_charged,
     warn_outside,
     write_scores,
 )
@@ -50,7 +52,7 @@ def keys(*, name: Path, model: Path, passphrase_fd: int | None) -> None:
     passphrase = read_passphrase(passphrase_fd, prompt=ask_passphrase(confirm=True))
     lattice = SealLattice.generate(public.plan.parameters)
     write_secret_key(secret, lattice.key, passphrase=passphrase)
-    write_keys_parcel(evaluation, public, lattice.evaluation_keys())
+    write_keys_parcel(evaluation, public, public.kind.make_keys(lattice, public.plan))
     click.echo(f"secret:     {secret} (keep it, and the passphrase apart from it)")
     click.echo(f"evaluation: {evaluation} (goes to the service)")
     click.echo(f"id:         {lattice.key.id}")
@@ -63,7 +65,8 @@ def keys(*, name: Path, model: Path, passphrase_fd: int | None) -> None:
 @MODEL
 @key_options
 @OUT
-def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, out: Path) -> None:
+@FORMAT
+def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, out: Path, output_format: str) -> None:
     """Encrypt the rows of TABLE, a CSV or Parquet file with the model's features as columns.
 
     The result can be sent from a machine that has no secret key; see `wardline he score`.
@@ -71,16 +74,19 @@ def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, o
     need_encryption()
     from wardline.he.compiled.folder import read_public
     from wardline.he.compiled.parcels import write_rows_parcel
-    from wardline.he.linear.rows import encrypt_rows
-    from wardline.he.ranges import outside
 
     public = read_public(model)
     rows = read_rows(table, public.features)
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
-    columns = list(encrypt_rows(lattice, public.plan, rows, out_of_range=public.out_of_range))
-    warn_outside(outside(public.plan, rows), rows=len(rows))
+    columns = list(public.kind.client.encrypt(lattice, public.plan, rows, out_of_range=public.out_of_range))
+    warn_outside(public.outside(rows), rows=len(rows))
     write_rows_parcel(out, public, columns, rows=len(rows))
+    told = {"rows": len(rows), "charged": public.charged(len(rows)), "bytes": out.stat().st_size}
+    if output_format == "json":
+        click.echo(json.dumps({"out": str(out), **told}))
+        return
     click.echo(f"{out}: {len(rows)} rows, {out.stat().st_size / len(rows):.0f} bytes a row")
+    warn_charged(told["charged"], rows=len(rows))
 
 
 @click.command(
@@ -146,6 +152,7 @@ def score(
         client = ScoringClient(connection, lattice, keys=keys_for_service, progress=progress)
         found = client.score(values)
         warn_outside(client.outside(values), rows=len(values))
+        warn_charged(public.charged(len(values)), rows=len(values))
         write_scores(found, public, out=out, as_json=output_format == "json")
 
 
@@ -165,10 +172,9 @@ def decrypt(
     need_encryption()
     from wardline.he.compiled.folder import read_public
     from wardline.he.compiled.parcels import read_scores_parcel
-    from wardline.he.linear.rows import decrypt_scores
 
     public = read_public(model)
     replies, rows = read_scores_parcel(scores, public)
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
-    found = decrypt_scores(lattice, public.plan, replies, rows=rows)
+    found = public.kind.client.decrypt(lattice, public.plan, replies, rows=rows)
     write_scores(found, public, out=out, as_json=output_format == "json")

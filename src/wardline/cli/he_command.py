@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wardline.cli.he_audit_command import audit
 from wardline.cli.he_client_commands import decrypt, encrypt, keys, score
 from wardline.cli.he_server_commands import certificates, compile_model, explain, serve
 
@@ -13,5 +14,5 @@ def command() -> None:
     """Score data that the server never sees: compile a model, serve it, encrypt, score, decrypt."""
 
 
-for _one in (certificates, compile_model, decrypt, encrypt, explain, keys, score, serve):
+for _one in (audit, certificates, compile_model, decrypt, encrypt, explain, keys, score, serve):
     command.add_command(_one)

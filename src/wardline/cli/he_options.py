@@ -151,3 +151,13 @@ def warn_outside(count: int, *, rows: int) -> None:
             "it is set to the range's end",
             err=True,
         )
+
+
+def warn_charged(count: int, *, rows: int) -> None:
+    """Tell of rows that are charged beyond those that are asked for."""
+    if count > rows:
+        click.echo(
+            f"note: {rows} rows are charged as {count}: a network's answer tells of full batches, and of what is left "
+            "rounded up to a power of two",
+            err=True,
+        )

@@ -13,7 +13,6 @@ from wardline.cli.options import FORMAT
 
 if TYPE_CHECKING:
     from wardline.he.compiled.public_model import PublicModel
-    from wardline.he.compiler.program import Program
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,9 +24,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--gives",
     type=click.Choice(["logits", "decision", "values"]),
-    default="decision",
-    show_default=True,
-    help="What the outputs of an ONNX file are.",
+    help="What the outputs of an ONNX file are; else a decision value if there is one, logits if there are several.",
 )
 @click.option("--error", type=float, help="Greatest standard deviation of a score's error; else what decisions need.")
 @click.option("--margin", type=float, default=0.1, show_default=True, help="How far ranges go beyond the sample's.")
@@ -40,7 +37,7 @@ def compile_model(
     model: Path,
     sample: Path,
     features: str | None,
-    gives: Literal["logits", "decision", "values"],
+    gives: Literal["logits", "decision", "values"] | None,
     error: float | None,
     margin: float,
     agreement: float,
@@ -48,7 +45,11 @@ def compile_model(
     out: Path,
     output_format: str,
 ) -> None:
-    """Compile a linear MODEL: a .json file of coefficients or an .onnx file.
+    """Compile MODEL: a .json file of coefficients, an .onnx file, or a folder with a model of `wardline run`.
+
+    Linear and logistic models and networks of dense layers, convolutions, average pooling and polynomials are computed;
+    activations such as ReLU are fitted by polynomials, as far as decisions bear it. A layer that cannot be computed on
+    ciphertexts is named. SAMPLE is a table with the model's features as columns.
 
     The folder gets public.json, to give away, and weights.bin, which stays at the server. Compilation fails if the
     encrypted model would decide otherwise than the plain one on too much of the sample. The extremes of the sample,
@@ -57,15 +58,20 @@ def compile_model(
     from wardline.core import UsageError, need
 
     need("numba", extra="he")
-    from wardline.he.compiled.compiling import compile_linear
+    from wardline.he.compiled.compiling import compile_model as compiled_of
     from wardline.he.compiled.folder import write_model
+    from wardline.he.compiled.sources import program_from_path
 
-    program = _program(model, gives=gives, features=tuple(features.split(",")) if features else ())
-    rows = read_rows(sample, program.features)
+    names = tuple(features.split(",")) if features else ()
+    if model.suffix == ".onnx" and not names:
+        raise UsageError("an ONNX file does not name its features", hint="list them with --features a,b,c")
     try:
-        compiled = compile_linear(
+        program = program_from_path(model, features=names, gives=gives)
+        if not program.features:
+            raise UsageError("the model does not name its features", hint="list them with --features a,b,c")
+        compiled = compiled_of(
             program,
-            rows,
+            read_rows(sample, program.features),
             error=error,
             out_of_range="refuse" if refuse else "clip",
             margin=margin,
@@ -77,7 +83,8 @@ def compile_model(
     if output_format == "json":
         fidelity = compiled.fidelity
         told = {"public": str(public), "weights": str(weights), "agreement": fidelity.agreement, "rows": fidelity.rows}
-        click.echo(json.dumps({**told, "digest": compiled.public.digest.hex()}, indent=2))
+        kind = compiled.public.kind.name
+        click.echo(json.dumps({**told, "kind": kind, "digest": compiled.public.digest.hex()}, indent=2))
         return
     click.echo(compiled.public.plan.explain())
     click.echo(str(compiled.fidelity))
@@ -104,10 +111,9 @@ def explain(*, model: Path, output_format: str) -> None:
     click.echo(public.plan.explain())
     click.echo(f"scores are rounded to multiples of {public.plan.step:.3g}, and are {_meaning(public)}")
     click.echo(f"features out of their ranges are {'clipped' if public.out_of_range == 'clip' else 'refused'}:")
-    plan = public.plan
-    for name, centre, half in zip(public.features, plan.centre, plan.half_width, strict=True):
-        click.echo(f"  {name}: {centre - half:.6g} to {centre + half:.6g}")
-    click.echo(f"{plan.features + 1} scores or fewer determine the model: meter rows")
+    for line in public.kind.public.describe_inputs(public.plan, public.features):
+        click.echo(f"  {line}")
+    click.echo(public.kind.public.determined_by(public.plan))
     click.echo(f"digest: {public.digest.hex()}")
 
 
@@ -139,6 +145,7 @@ def certificates(*, folder: Path, clients: tuple[str, ...], server: str) -> None
 @click.option("--rows", type=click.IntRange(min=0), required=True, help="Rows that each client may have, ever.")
 @click.option("--client", "clients", multiple=True, metavar="NAME=ROWS", help="Another number of rows for one client.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that compute.")
+@click.option("--memory", type=float, default=8.0, show_default=True, help="GiB for requests in work.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus' metrics on this port of 127.0.0.1; 0 for a free one.")
 def serve(
     *,
@@ -151,6 +158,7 @@ def serve(
     rows: int,
     clients: tuple[str, ...],
     threads: int,
+    memory: float,
     metrics_port: int | None,
 ) -> None:
     """Serve MODEL, a folder that `wardline he compile` wrote, over gRPC with mutual TLS, until interrupted.
@@ -163,6 +171,7 @@ def serve(
     import sys
     import threading
 
+    from wardline.core import UsageError
     from wardline.he.compiled.folder import read_model
     from wardline.serve.scoring.admission import ServiceLimits
     from wardline.serve.scoring.meter import RowMeter
@@ -172,7 +181,10 @@ def serve(
 
     evaluator = read_model(model)
     allowance = Allowance(rows=rows, of_client=dict(_allowance(one) for one in clients))
-    scoring = Scoring(evaluator, RowMeter(account), allowance=allowance, limits=ServiceLimits(threads=threads))
+    if not 0 < memory < 2**20:
+        raise UsageError(f"{memory:g} GiB of memory cannot be had", hint="for example --memory 8")
+    limits = ServiceLimits(threads=threads, memory_bytes=int(memory * 2**30))
+    scoring = Scoring(evaluator, RowMeter(account), allowance=allowance, limits=limits)
     scoring.warm_up()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -196,30 +208,6 @@ def _allowance(text: str) -> tuple[str, int]:
     if not (name and equals and rows.isdecimal()):
         raise UsageError(f"{text!r} is no allowance of a client", hint="for example --client branch=5000")
     return name, int(rows)
-
-
-def _program(path: Path, *, gives: Literal["logits", "decision", "values"], features: tuple[str, ...]) -> Program:
-    from wardline.core import UsageError, need
-
-    if path.suffix == ".json":
-        from wardline.he.compiled.coefficients import read_coefficients
-
-        return read_coefficients(path)
-    if path.suffix == ".onnx":
-        need("onnx", extra="onnx")
-        from wardline.he.compiler.from_onnx import read_onnx
-
-        if not features:
-            raise UsageError("an ONNX file does not name its features", hint="list them with --features a,b,c")
-        try:
-            return read_onnx(path, gives=gives, features=features)
-        except ValueError as error:
-            raise UsageError(str(error), where=str(path), hint="check --features and --gives") from error
-    raise UsageError(
-        "the model is neither a .json file of coefficients nor an .onnx file",
-        where=str(path),
-        hint="write one with wardline.he.compiled.coefficients.write_coefficients, or compile in Python",
-    )
 
 
 def _meaning(public: PublicModel) -> str:

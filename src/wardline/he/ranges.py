@@ -7,6 +7,8 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from wardline.core.errors import DataError
+
 Floats = npt.NDArray[np.float64]
 
 OutOfRange: TypeAlias = Literal["clip", "refuse"]
@@ -25,6 +27,34 @@ class Ranged(Protocol):
     def half_width(self) -> Floats:
         """Half of each range's width, above 0: [features]."""
         ...
+
+
+def check_rows(plan: Ranged, rows: Floats, *, out_of_range: OutOfRange) -> None:
+    """Refuse rows that cannot be encrypted for a plan, before the first of them is.
+
+    Args:
+        plan: of the model.
+        rows: [rows, features].
+        out_of_range: whether rows with a feature outside of its range are refused.
+
+    Raises:
+        DataError: for no rows, another number of features, numbers that are not finite, or rows that are refused.
+    """
+    if rows.ndim != 2 or not len(rows):
+        raise DataError("there are no rows to score", hint="give at least one row")
+    if rows.shape[1] != len(plan.centre):
+        raise DataError(
+            f"rows have {rows.shape[1]} features, the model reads {len(plan.centre)}",
+            hint="give the features that the public model names, in its order",
+        )
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise DataError("a feature is not a finite number", where=f"row {bad}", hint="fill or drop missing values")
+    if out_of_range == "refuse" and (far := outside(plan, rows)):
+        raise DataError(
+            f"{far} of {len(rows)} rows have a feature outside of the range that the model was compiled for",
+            hint="leave these rows out, or let features be clipped",
+        )
 
 
 def scaled_rows(plan: Ranged, rows: Floats) -> Floats:

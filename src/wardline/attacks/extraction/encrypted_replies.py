@@ -8,14 +8,22 @@ reply is a second set of equations, even where c1 is made fresh.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from wardline.core import Interval
+from wardline.core.checks import probability
+from wardline.core.extras import need
 from wardline.he.ciphertext import Residues
 
-_SPARE = 8  # equations beyond the unknowns that a wrong solution would have to meet by chance, 1 in 2^25 each
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+SPARE = 8
+"""Equations beyond the unknowns that a wrong solution would have to meet by chance, one in 2^25 each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,8 +35,49 @@ class RecoveredWeights:
         consistent: whether they explain equations that they were not solved from. If not, they say nothing.
     """
 
-    weights: npt.NDArray[np.int64]
+    weights: Integers
     consistent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Estimate:
+    """Weights by least squares.
+
+    Attributes:
+        values: [outputs, features].
+        deviations: standard errors of the values, [outputs, features]; all infinite where the equations do not
+            determine the weights.
+        left: deviation of what the values do not explain, [outputs].
+    """
+
+    values: Floats
+    deviations: Floats
+    left: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How much of what the true weights would put into replies is in them: 1 in bare ones, 0 where nothing is.
+
+    Attributes:
+        slope: the share.
+        deviation: its standard error.
+        equations: how many numbers it was estimated from.
+    """
+
+    slope: float
+    deviation: float
+    equations: int
+
+    def interval(self, level: float) -> Interval:
+        """Its confidence interval, by the central limit theorem over thousands of equations.
+
+        Raises:
+            ValueError: for a level that is not strictly between 0 and 1.
+        """
+        probability("level", level)
+        reach = float(need("scipy.stats", extra="torch").norm.isf((1.0 - level) / 2)) * self.deviation
+        return Interval(low=self.slope - reach, high=self.slope + reach, level=level, method="normal")
 
 
 def from_masks(sent: Residues, replied: Residues, *, prime: int) -> RecoveredWeights:
@@ -44,25 +93,44 @@ def from_masks(sent: Residues, replied: Residues, *, prime: int) -> RecoveredWei
 
     References: Gaussian elimination; the attack is why circuit privacy is asked for (Gentry 2009, section 8.4).
     """
+    if replied.ndim != 1:
+        raise ValueError("replied must be [degree]")
+    return all_from_masks(sent, replied[None], prime=prime)[0]
+
+
+def all_from_masks(sent: Residues, replied: Residues, *, prime: int) -> tuple[RecoveredWeights, ...]:
+    """The same of several outputs at once, which share one elimination.
+
+    Args:
+        sent: c1 of each column modulo the prime, [features, degree].
+        replied: c1 of each output's reply modulo the same prime, [outputs, degree].
+        prime: the modulus of these residues.
+
+    Raises:
+        ValueError: as `from_masks` does.
+    """
     features, degree = sent.shape
-    if replied.shape != (degree,) or degree < features + _SPARE:
+    if replied.ndim != 2 or replied.shape[1] != degree or degree < features + SPARE:
         raise ValueError("sent must be [features, degree] and replied [degree], with eight equations to spare")
-    rows = np.concatenate([sent.T, replied[:, None]], axis=1).astype(np.int64)
+    rows = np.concatenate([sent.T, replied.T], axis=1).astype(np.int64)
     solved = _eliminate(rows[:features], prime)
     if solved is None:
-        return RecoveredWeights(weights=np.zeros(features, dtype=np.int64), consistent=False)
+        nothing = RecoveredWeights(weights=np.zeros(features, dtype=np.int64), consistent=False)
+        return (nothing,) * len(replied)
     spare = rows[features:]
     # Residues and weights are below 2^31: one product after the other is reduced, so that nothing overflows.
-    found = np.zeros(len(spare), dtype=np.int64)
-    for column, weight in enumerate(solved.tolist()):
-        found = (found + spare[:, column] * weight) % prime
+    found = np.zeros((len(spare), len(replied)), dtype=np.int64)
+    for column, weights in enumerate(solved):
+        found = (found + spare[:, column, None] * weights) % prime
+    agree = (found == spare[:, features:]).all(axis=0)
     centred = np.where(solved > prime // 2, solved - prime, solved)
-    return RecoveredWeights(weights=centred, consistent=bool(np.array_equal(found, spare[:, -1])))
+    return tuple(
+        RecoveredWeights(weights=np.ascontiguousarray(centred[:, output]), consistent=bool(agree[output]))
+        for output in range(len(replied))
+    )
 
 
-def from_noise(
-    errors: npt.NDArray[np.float64], replied: npt.NDArray[np.float64], *, tolerance: float = 0.25
-) -> RecoveredWeights:
+def from_noise(errors: Floats, replied: Floats, *, tolerance: float = 0.25) -> RecoveredWeights:
     """Solve the reply's error for the weights by least squares; the owner of the secret key can do it.
 
     It needs coefficients in which the client sent zeros, so that nothing but errors is there: one row is enough to ask
@@ -76,23 +144,64 @@ def from_noise(
     Raises:
         ValueError: for shapes that do not fit, or fewer equations than features and eight more.
     """
-    features, equations = errors.shape
-    if replied.shape != (equations,) or equations < features + _SPARE:
-        raise ValueError("errors must be [features, equations] and replied [equations], with eight equations to spare")
-    design = np.concatenate([errors.T, np.ones((equations, 1))], axis=1)
-    solution, _, rank, _ = np.linalg.lstsq(design, replied, rcond=None)
-    left = replied - design @ solution
-    spread = float(np.sqrt((left**2).sum() / (equations - features - 1)))
-    inverse = np.linalg.pinv(design.T @ design)
-    deviations = spread * np.sqrt(np.diag(inverse)[:features])
+    if replied.ndim != 1:
+        raise ValueError("replied must be [equations]")
+    found = least_squares(errors, replied[None])
     return RecoveredWeights(
-        weights=np.rint(solution[:features]).astype(np.int64),
-        consistent=bool(rank == features + 1 and deviations.max() < tolerance),
+        weights=np.rint(found.values[0]).astype(np.int64), consistent=bool(found.deviations.max() < tolerance)
     )
 
 
-def _eliminate(rows: npt.NDArray[np.int64], prime: int) -> npt.NDArray[np.int64] | None:
-    """Solve a square system modulo a prime below 2^31, [n, n + 1]; None if it has no single solution."""
+def least_squares(known: Floats, replied: Floats) -> Estimate:
+    """The weights, and a constant beside them, that explain replies best.
+
+    Args:
+        known: what the client has put into each column, [features, equations].
+        replied: what it sees of each output in the same places, [outputs, equations].
+
+    Raises:
+        ValueError: for shapes that do not fit, or fewer equations than features and eight more.
+    """
+    features, equations = known.shape
+    if replied.ndim != 2 or replied.shape[1] != equations or equations < features + SPARE:
+        raise ValueError("known must be [features, equations] and replied alike, with eight equations to spare")
+    design = np.concatenate([known.T, np.ones((equations, 1))], axis=1)
+    solution, _, rank, _ = np.linalg.lstsq(design, replied.T, rcond=None)
+    left = np.sqrt(((replied.T - design @ solution) ** 2).sum(axis=0) / (equations - features - 1))
+    spread = np.sqrt(np.diag(np.linalg.pinv(design.T @ design))[:features])
+    deviations = np.outer(left, spread) if rank == features + 1 else np.full((len(replied), features), math.inf)
+    return Estimate(values=np.ascontiguousarray(solution[:features].T), deviations=deviations, left=left)
+
+
+def share_of(expected: Floats, replied: Floats) -> Share:
+    """The known-answer test, which only the server's owner can make: no attack without the weights sees more.
+
+    Args:
+        expected: what the true weights would put into each output's reply, [outputs, equations].
+        replied: what is in it, [outputs, equations], in the same unit; a constant in each is of no account.
+
+    Raises:
+        ValueError: for other shapes, or expected numbers that are all alike.
+    """
+    if expected.shape != replied.shape or expected.ndim != 2 or expected.shape[1] < SPARE:
+        raise ValueError("expected and replied must both be [outputs, equations]")
+    wanted = expected - expected.mean(axis=1, keepdims=True)
+    found = replied - replied.mean(axis=1, keepdims=True)
+    power, size = (wanted**2).sum(axis=1), (found**2).sum(axis=1)
+    if not (power > 0).any():
+        raise ValueError("the weights would put nothing into the replies")
+    used = power > 0
+    wanted, found, power, size = wanted[used], found[used], power[used], size[used]
+    slopes = (wanted * found).sum(axis=1) / power
+    # A reply without any noise leaves nothing over but the rounding of doubles.
+    left = np.maximum(size - slopes**2 * power, 1e-24 * np.maximum(size, power)) / (expected.shape[1] - 2)
+    weight = power / left
+    total = float(weight.sum())
+    return Share(slope=float((weight * slopes).sum() / total), deviation=total**-0.5, equations=wanted.size)
+
+
+def _eliminate(rows: Integers, prime: int) -> Integers | None:
+    """Solve a square system modulo a prime below 2^31, [n, n + outputs] to [n, outputs]; None if it has no solution."""
     rows = rows % prime
     size = len(rows)
     for column in range(size):
@@ -102,7 +211,7 @@ def _eliminate(rows: npt.NDArray[np.int64], prime: int) -> npt.NDArray[np.int64]
         pivot = column + int(below[0])
         rows[[column, pivot]] = rows[[pivot, column]]
         rows[column] = rows[column] * pow(int(rows[column, column]), -1, prime) % prime
-        for other in range(size):
-            if other != column and rows[other, column]:
-                rows[other] = (rows[other] - rows[other, column] * rows[column]) % prime
-    return rows[:, -1]
+        factors = rows[:, column].copy()
+        factors[column] = 0
+        rows[:, column:] = (rows[:, column:] - factors[:, None] * rows[column, column:]) % prime
+    return np.ascontiguousarray(rows[:, size:])

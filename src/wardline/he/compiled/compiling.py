@@ -1,29 +1,42 @@
-"""A plain linear model and a sample into a compiled one, which has to decide as the plain one does."""
+"""A plain model and a sample into a compiled one, which has to decide as the plain one does."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wardline.core import Seeds, UsageError, need
-from wardline.he.compiled.evaluator import LinearEvaluator
+from wardline.core import Seeds, UsageError
+from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.compiled.folder import PackedWeights, pack_weights
+from wardline.he.compiled.kinds import Plan, kind_of
 from wardline.he.compiled.public_model import PublicModel
+from wardline.he.compiled.sources import program_of
 from wardline.he.compiler.calibration import calibrate
-from wardline.he.compiler.layers import Affine, Diagonal
+from wardline.he.compiler.convolution import Convolution
+from wardline.he.compiler.layers import Activation, Affine, Diagonal
 from wardline.he.compiler.merging import simplify
-from wardline.he.compiler.program import Program
+from wardline.he.compiler.polynomials import fit_activations
+from wardline.he.compiler.program import Gives, Program
 from wardline.he.linear.plan import Floats, LinearPlan, LinearWeights, encode, plan_linear
+from wardline.he.network.choice import plan_network
+from wardline.he.network.plan import NetworkPlan, NetworkWeights
 from wardline.he.ranges import OutOfRange
 
 _SHARES = (5e-3, 2e-3, 5e-4, 1e-4, 2.5e-5)
 """Errors, as shares of the scores' spread, that are tried in turn until enough decisions agree: the larger, the fewer
 bytes."""
+
+_DEGREES = (2, 3, 4)
+"""Of the polynomials in the place of activations, tried in turn."""
+
+_MOST_OFF = 0.05
+"""Values that decide nothing may be off by so much of their spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +46,7 @@ class Fidelity:
     Attributes:
         rows: of the sample.
         agreement: share of them with equal decisions; None for outputs that decide nothing.
+        share: of the outputs' spread, that rounded scores are typically off by.
         largest_error: of a rounded score.
         deviation: root of the mean squared error of rounded scores.
     """
@@ -41,6 +55,7 @@ class Fidelity:
     agreement: float | None
     largest_error: float
     deviation: float
+    share: float
 
     def __str__(self) -> str:
         decided = "" if self.agreement is None else f"decisions equal on {self.agreement:.4%} of them, "
@@ -59,7 +74,7 @@ class Compiled:
         fidelity: how it compares with the plain model.
     """
 
-    evaluator: LinearEvaluator
+    evaluator: Evaluator
     weights: PackedWeights
     fidelity: Fidelity
 
@@ -69,74 +84,158 @@ class Compiled:
         return self.evaluator.public
 
 
-def compile_linear(
+def compile_model(
     model: Any,
     sample: npt.NDArray[Any],
     *,
     features: Sequence[str] = (),
+    gives: Gives | None = None,
     error: float | None = None,
     out_of_range: OutOfRange = "clip",
     margin: float = 0.1,
     agreement: float = 0.999,
 ) -> Compiled:
-    """Compile a linear model: ranges from a sample, parameters from the ranges, and a gate on what comes out.
+    """Compile a model: ranges from a sample, parameters from the ranges, and a gate on what comes out.
+
+    A linear model becomes sums of columns, anything with polynomials or activations between linear maps a network on
+    batch columns. Activations that are no polynomials are fitted to the sample, with the lowest degree that keeps the
+    decisions. All of it is protected: answers are fresh and flooded by 40 bits.
 
     Args:
-        model: a `Program`, or a fitted scikit-learn model that `wardline.he.compiler.from_sklearn` reads.
-        sample: rows like those that will be scored, [rows, features], at least two. Their extremes, widened by
+        model: a fitted scikit-learn linear or logistic model, perceptron or pipeline, a torch Sequential, one of the
+            house's own models, a `Program`, or the path of a file (see `wardline.he.compiled.sources`).
+        sample: rows like those that will be scored, [rows, *shape of a row], at least two. Their extremes, widened by
             `margin`, become public.
-        features: names of the columns; None are needed where the model knows them.
-        error: the greatest standard deviation of a score's error; None takes what the agreement needs.
+        features: names of a row's numbers; None are needed where the model knows them.
+        gives: what the outputs of a torch or ONNX model are; None goes by their number.
+        error: the greatest standard deviation of an output's error by encryption; None takes what the agreement needs.
         out_of_range: what a client does with a feature outside of its range.
         margin: by which share of its width each range is widened on both sides, at least 0.
         agreement: the least share of the sample on which decisions must equal the plain model's.
 
     Raises:
-        UsageError: for a model that is not linear, an error that cannot be reached within 128 bits of security, or
-            decisions that agree on too few rows.
+        UsageError: naming a layer that cannot be computed or the depth that no ring bears, for an error that cannot be
+            reached within 128 bits of security, for decisions that agree on too few rows, or for values that are off by
+            more than a twentieth of their spread.
         DataError: for a sample that cannot be calibrated on.
+        IntegrityError: for a file that is no model.
         ValueError: for arguments out of range.
 
     Guarantee: on every row of the sample the simulated score, noise and rounding included, was compared with the plain
-    one. Of other rows the plan's `worst` bounds the error before rounding, as long as features lie in their ranges.
+    one. Of other rows the plan's `worst` bounds the error of encryption before rounding, as long as features lie in
+    their ranges; what a fitted activation loses on them is not bounded.
     """
     if not 0 < agreement <= 1:
         raise ValueError("agreement must be above 0 and at most 1")
-    program = _linear(_program(model, features))
-    layer = program.layers[0]
-    assert isinstance(layer, (Affine, Diagonal))  # `_linear` has refused all others
+    program = program_of(model, np.shape(sample)[1:], features=features, gives=gives)
     rows = program.rows(sample)
-    ranges = calibrate(program, rows, margin=margin, policy=out_of_range).ranges[0]
+    linear = _linear_layer(program)
+    found = (
+        _linear_plans(program, linear, rows, error=error, margin=margin)
+        if linear is not None
+        else _network_plans(program, rows, error=error, margin=margin, agreement=agreement)
+    )
+    reached = "nothing was tried"
     plain = program.evaluate(rows)
-    spread = float(plain.std(axis=0).min())
-    wanted = [error] if error is not None else [max(spread * share, 1e-300) for share in _SHARES]
-    reached = ""
-    for one in wanted:
-        try:
-            plan, secret = plan_linear(
-                layer.matrix(), layer.offset, low=ranges.low, high=ranges.high, sample=rows, error=one
-            )
-        except OverflowError as failed:
-            reached = reached or str(failed)
-            break
-        fidelity = _compare(program, plan, secret, rows)
-        reached = f"decisions agree on {fidelity.agreement} of the sample, and {agreement} is wanted"
-        if fidelity.largest_error > plan.worst + plan.step / 2:
-            raise UsageError(
-                f"a simulated score is off by {fidelity.largest_error:.2g}, more than the plan's bound",
-                hint="scale the features to similar sizes, and compile again",
-            )
-        # The largest error is taken if it leaves a margin: half of the decisions that may differ.
-        enough = (1 + agreement) / 2 if one > wanted[-1] and one == wanted[0] else agreement
-        if fidelity.agreement is None or fidelity.agreement >= enough:
-            return _compiled(program, plan, secret, fidelity, out_of_range)
+    for trial in found:
+        if isinstance(trial, str):
+            reached = trial
+            continue
+        fidelity = _compare(program, plain, trial.plan, trial.secret, rows)
+        short = _shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and error is None)
+        if short is None:
+            return _compiled(program, trial.plan, trial.secret, fidelity, out_of_range)
+        reached = short
     raise UsageError(
         f"the encrypted model would not decide as the plain one: {reached}",
-        hint="drop features of no weight, narrow the sample's ranges, or allow a larger error or a lower agreement",
+        where=str(model) if isinstance(model, (str, Path)) else "",
+        hint="scale features to similar sizes, narrow the sample's ranges, train a network with he.friendly, or allow "
+        "a larger error or a lower agreement",
     )
 
 
-def simulate(plan: LinearPlan, secret: LinearWeights, rows: Floats) -> Floats:
+def compile_linear(model: Any, sample: npt.NDArray[Any], **options: Any) -> Compiled:
+    """`compile_model` for a model that must be linear: a network is refused by the name of its first other layer.
+
+    Raises:
+        UsageError: for a model that is not linear, and as `compile_model`.
+    """
+    program = program_of(model, np.shape(sample)[1:], features=options.pop("features", ()))
+    if _linear_layer(program) is None:
+        layers = simplify(program).layers
+        named = next((one.name for one in layers if not isinstance(one, (Affine, Diagonal))), layers[0].name)
+        raise UsageError(
+            f"the model is not linear: {named} is no weighted sum", hint="compile it as a network, with compile_model"
+        )
+    return compile_model(program, sample, **options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Trial:
+    """A plan that may do.
+
+    Attributes:
+        first: whether it has the largest error that is tried.
+    """
+
+    plan: Plan
+    secret: Any
+    first: bool
+
+
+def _linear_layer(program: Program) -> Affine | Diagonal | Convolution | None:
+    """The one linear map that a program is; None where it is more."""
+    layers = simplify(program).layers
+    only = layers[0]
+    return only if len(layers) == 1 and isinstance(only, (Affine, Diagonal, Convolution)) else None
+
+
+def _linear_plans(
+    program: Program, layer: Affine | Diagonal | Convolution, rows: Floats, *, error: float | None, margin: float
+) -> Iterator[_Trial | str]:
+    ranges = calibrate(simplify(program), rows, margin=margin).ranges[0]
+    spread = float(program.evaluate(rows).std(axis=0).min())
+    wanted = [error] if error is not None else [max(spread * share, 1e-300) for share in _SHARES]
+    for one in wanted:
+        try:
+            plan, secret = plan_linear(
+                layer.matrix(), np.array(layer.offset), low=ranges.low, high=ranges.high, sample=rows, error=one
+            )
+        except OverflowError as failed:
+            if one == wanted[0]:
+                yield str(failed)
+            return
+        yield _Trial(plan=plan, secret=secret, first=one == wanted[0])
+
+
+def _network_plans(
+    program: Program, rows: Floats, *, error: float | None, margin: float, agreement: float
+) -> Iterator[_Trial | str]:
+    plain = program.evaluate(rows)
+    spread = float(np.sqrt(plain.var(axis=0).mean()))
+    if spread == 0.0 and error is None:
+        raise UsageError("the outputs are the same for all rows of the sample", hint="say which error is wanted")
+    wanted = [error] if error is not None else [spread * share for share in _SHARES[1:]]
+    activated = any(isinstance(layer, Activation) for layer in program.layers)
+    for degree in _DEGREES if activated else _DEGREES[:1]:
+        fitted, _ = fit_activations(program, rows, degree=degree, margin=margin)
+        if activated:
+            off = _fidelity(program, plain, fitted.evaluate(rows))
+            short = _shortfall(off, None, agreement=agreement, first=False)
+            if short is not None:
+                yield f"with activations fitted by polynomials of degree {degree}, {short}"
+                continue
+        for one in wanted:
+            try:
+                plan, secret = plan_network(fitted, rows, error=one, margin=margin)
+            except OverflowError as failed:
+                if one == wanted[0]:
+                    yield str(failed)
+                break
+            yield _Trial(plan=plan, secret=secret, first=one == wanted[0])
+
+
+def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
     """Rounded scores as a client would get them, with noise of the size that encryption adds: [rows, outputs].
 
     The noise is of a fixed seed and of an experiment's quality: nothing is protected here.
@@ -145,10 +244,19 @@ def simulate(plan: LinearPlan, secret: LinearWeights, rows: Floats) -> Floats:
         plan: of the model.
         secret: its integers.
         rows: finite numbers [rows, features].
+
+    Raises:
+        TypeError: for a plan of no kind that can be simulated here.
     """
+    generator = Seeds(0).numpy("noise of a compiled model")
+    if isinstance(plan, NetworkPlan):
+        assert isinstance(secret, NetworkWeights)
+        return secret.simulate(rows, plan, random=generator)
+    if not isinstance(plan, LinearPlan):
+        raise TypeError(f"a {kind_of(plan).name} model is simulated by its own weights")
+    assert isinstance(secret, LinearWeights)
     parameters = plan.parameters
     assert parameters.plain_modulus is not None
-    generator = Seeds(0).numpy("noise of a compiled model")
     exact = secret.scores(encode(plan, rows), plan)
     unit = parameters.plain_modulus / plan.scale
     flood = 2.0**plan.flood_bits * unit / math.prod(parameters.moduli)
@@ -157,50 +265,42 @@ def simulate(plan: LinearPlan, secret: LinearWeights, rows: Floats) -> Floats:
     return np.asarray(np.rint((exact + noise) / plan.step) * plan.step, dtype=np.float64)
 
 
-def _program(model: Any, features: Sequence[str]) -> Program:
-    if isinstance(model, Program):
-        return replace(model, features=tuple(features)) if features else model
-    if type(model).__module__.partition(".")[0] == "sklearn":
-        reader = need("wardline.he.compiler.from_sklearn", extra="data")
-        program = reader.read_sklearn(model, features=features)
-        assert isinstance(program, Program)
-        return program
-    raise UsageError(
-        f"{type(model).__name__} is no model that can be compiled here",
-        hint="give a fitted scikit-learn model, or a Program from wardline.he.compiler.from_torch or from_onnx",
-    )
+def _compare(program: Program, plain: Floats, plan: Plan, secret: Any, rows: Floats) -> Fidelity:
+    return _fidelity(program, plain, simulate(plan, secret, rows))
 
 
-def _linear(program: Program) -> Program:
-    program = simplify(program)
-    layer = program.layers[0]
-    if len(program.layers) > 1 or not isinstance(layer, (Affine, Diagonal)):
-        named = next((one.name for one in program.layers if not isinstance(one, (Affine, Diagonal))), layer.name)
-        raise UsageError(
-            f"the model is not linear: {named} is no weighted sum, and a server computes nothing else yet",
-            hint="compile a linear or logistic model, or a pipeline of scalers and one of these",
-        )
-    return program
-
-
-def _compare(program: Program, plan: LinearPlan, secret: LinearWeights, rows: Floats) -> Fidelity:
-    plain, found = program.evaluate(rows), simulate(plan, secret, rows)
+def _fidelity(program: Program, plain: Floats, found: Floats) -> Fidelity:
     off = np.abs(found - plain)
     agreement = None
     if program.meaning.gives != "values":
         agreement = float((program.meaning.decide(found) == program.meaning.decide(plain)).mean())
+    deviation = float(np.sqrt((off**2).mean()))
+    spread = float(np.sqrt(plain.var(axis=0).mean()))
     return Fidelity(
-        rows=len(rows),
+        rows=len(plain),
         agreement=agreement,
         largest_error=float(off.max()),
-        deviation=float(np.sqrt((off**2).mean())),
+        deviation=deviation,
+        share=deviation / spread if spread else math.inf,
     )
 
 
-def _compiled(
-    program: Program, plan: LinearPlan, secret: LinearWeights, fidelity: Fidelity, out_of_range: OutOfRange
-) -> Compiled:
-    weights = pack_weights(secret)
+def _shortfall(fidelity: Fidelity, plan: Plan | None, *, agreement: float, first: bool) -> str | None:
+    """What a compiled model lacks; None if it may be served."""
+    if isinstance(plan, LinearPlan) and fidelity.largest_error > plan.worst + plan.step / 2:
+        return f"a simulated score is off by {fidelity.largest_error:.2g}, more than the plan's bound"
+    if fidelity.agreement is None:
+        if fidelity.share <= _MOST_OFF:
+            return None
+        return f"values are off by {fidelity.share:.2g} of their spread, and {_MOST_OFF} is allowed"
+    # The largest error is taken if it leaves a margin: half of the decisions that may differ.
+    if fidelity.agreement >= ((1 + agreement) / 2 if first else agreement):
+        return None
+    return f"decisions agree on {fidelity.agreement:.4%} of the sample, and {agreement:.4%} is wanted"
+
+
+def _compiled(program: Program, plan: Plan, secret: Any, fidelity: Fidelity, out_of_range: OutOfRange) -> Compiled:
+    weights = pack_weights(secret, plan)
     public = PublicModel(
         plan=plan,
         features=program.features or tuple(f"feature {index}" for index in range(program.inputs)),
@@ -208,4 +308,4 @@ def _compiled(
         out_of_range=out_of_range,
         weights_sha256=weights.sha256,
     )
-    return Compiled(evaluator=LinearEvaluator(public=public, secret=secret), weights=weights, fidelity=fidelity)
+    return Compiled(evaluator=public.kind.server.evaluator(public, secret), weights=weights, fidelity=fidelity)

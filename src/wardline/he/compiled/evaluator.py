@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from wardline.core.errors import IntegrityError
-from wardline.he.ciphertext import SEED_BYTES, Ciphertext, EvaluationKeys, SeededColumns, SeededKeys
+from wardline.he.ciphertext import SEED_BYTES, Ciphertext, EvaluationKeys, SeededColumns, SeededKey, SeededKeys
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.linear.evaluation import scores
-from wardline.he.linear.plan import LEFT_OUT, LinearWeights
+from wardline.he.linear.plan import LinearPlan, LinearWeights
 
 _OTHER_KEYS = "the keys are of other parameters than the model's"
 
 
 class Evaluator(Protocol):
-    """A model that scores encrypted rows. Networks will be another one."""
+    """A model that scores encrypted rows, of whichever kind."""
 
     @property
     def public(self) -> PublicModel:
@@ -29,8 +29,22 @@ class Evaluator(Protocol):
         """SHA-256 of the public part, 32 bytes."""
         ...
 
+    @property
+    def secret(self) -> Any:
+        """The model itself, as its kind keeps it: it never leaves the server."""
+        ...
+
+    @property
+    def spreads(self) -> bool:
+        """Whether a batch is work enough for all threads of a service, or one of them is to take it."""
+        ...
+
+    def charged(self, rows: int) -> int:
+        """How many rows an answer to so many tells of: what a client has to be charged."""
+        ...
+
     def check_keys(self, keys: SeededKeys) -> None:
-        """Refuse keys that this model cannot compute with, with an `IntegrityError`."""
+        """Refuse keys that this model cannot compute with, or has no use for, with an `IntegrityError`."""
         ...
 
     def check_columns(self, columns: SeededColumns) -> None:
@@ -40,12 +54,80 @@ class Evaluator(Protocol):
     def evaluate(
         self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
     ) -> tuple[Ciphertext, ...]:
-        """Encrypted scores of the first `rows` rows, fit to leave the server; checks both as above."""
+        """Encrypted scores of `rows` rows and of nothing else, fit to leave the server; checks both as above."""
         ...
 
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
         """Columns and keys that encrypt nothing, to compute on once before anybody waits."""
         ...
+
+
+def check_keys(public: PublicModel, keys: SeededKeys) -> None:
+    """Refuse keys that are not exactly those that a model's kind needs.
+
+    Raises:
+        IntegrityError: for keys of other parameters, or more or fewer of them.
+    """
+    if keys.parameters != public.plan.parameters:
+        raise IntegrityError(_OTHER_KEYS)
+    _check_needed(public, relinearisation=keys.relinearisation is not None, elements=sorted(keys.galois))
+
+
+def check_expanded(public: PublicModel, keys: EvaluationKeys) -> None:
+    """The same for keys that were drawn out."""
+    if keys.parameters != public.plan.parameters:
+        raise IntegrityError(_OTHER_KEYS)
+    _check_needed(public, relinearisation=keys.relinearisation is not None, elements=sorted(keys.galois))
+
+
+def _check_needed(public: PublicModel, *, relinearisation: bool, elements: list[int]) -> None:
+    needed = public.keys
+    if relinearisation is not needed.relinearisation:
+        told = "takes a key to relinearise products" if needed.relinearisation else "multiplies no ciphertexts"
+        raise IntegrityError(f"the model {told}, and the keys are others")
+    if elements != sorted(needed.elements):
+        raise IntegrityError(f"the model takes {len(needed.elements)} galois keys, and the keys are others")
+
+
+def check_columns(public: PublicModel, columns: SeededColumns) -> None:
+    """Refuse columns that are not exactly those that a model's plan says.
+
+    Raises:
+        IntegrityError: for columns of other parameters, form, scale or number, or with more bits left out.
+    """
+    wanted = public.columns
+    same = columns.limbs == wanted.limbs and columns.form == wanted.form and columns.scale == wanted.scale
+    if columns.parameters != public.plan.parameters or not same or columns.dropped_bits > wanted.dropped_bits:
+        raise IntegrityError("the columns are not encrypted as the model's plan says")
+    if len(columns) != wanted.ciphertexts:
+        raise IntegrityError(f"there are {len(columns)} columns, and the model reads {wanted.ciphertexts}")
+
+
+def blank(public: PublicModel) -> tuple[SeededColumns, SeededKeys]:
+    """Columns and keys that encrypt nothing."""
+    parameters, wanted, needed = public.plan.parameters, public.columns, public.keys
+    columns = SeededColumns(
+        parameters=parameters,
+        seeds=np.zeros((wanted.ciphertexts, SEED_BYTES), dtype=np.uint8),
+        c0=np.zeros((wanted.ciphertexts, wanted.limbs, parameters.degree), dtype=np.uint32),
+        form=wanted.form,
+        scale=wanted.scale,
+    )
+    limbs = len(parameters.moduli)
+
+    def nothing() -> SeededKey:
+        return SeededKey(
+            seeds=np.zeros((limbs, SEED_BYTES), dtype=np.uint8),
+            c0=np.zeros((limbs, limbs + 1, parameters.degree), dtype=np.uint32),
+        )
+
+    keys = SeededKeys(
+        parameters=parameters,
+        public=np.zeros((2, limbs, parameters.degree), dtype=np.uint32),
+        relinearisation=nothing() if needed.relinearisation else None,
+        galois={element: nothing() for element in needed.elements},
+    )
+    return columns, keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,9 +146,18 @@ class LinearEvaluator:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.public.digest)
-        shape = (self.public.plan.outputs, self.public.plan.features)
+        shape = (self.public.plan.outputs, self.public.plan.inputs)
         if self.secret.weights.shape != shape or self.secret.bias.shape != shape[:1]:
             raise ValueError("the weights do not fit the plan")
+
+    @property
+    def spreads(self) -> bool:
+        """A batch takes milliseconds: one thread is enough."""
+        return False
+
+    def charged(self, rows: int) -> int:
+        """Every row for itself."""
+        return rows
 
     def check_keys(self, keys: SeededKeys) -> None:
         """Take a public key alone.
@@ -74,10 +165,7 @@ class LinearEvaluator:
         Raises:
             IntegrityError: for keys of other parameters, or with keys that a linear model has no use for.
         """
-        if keys.parameters != self.public.plan.parameters:
-            raise IntegrityError(_OTHER_KEYS)
-        if keys.relinearisation is not None or keys.galois:
-            raise IntegrityError("a linear model takes a public key, and no switching keys")
+        check_keys(self.public, keys)
 
     def check_columns(self, columns: SeededColumns) -> None:
         """Take one fresh ciphertext for each feature.
@@ -85,12 +173,7 @@ class LinearEvaluator:
         Raises:
             IntegrityError: for columns of other parameters, form or number, or with more bits left out than planned.
         """
-        plan = self.public.plan
-        whole = columns.limbs == len(plan.parameters.moduli) and columns.form == "coefficients"
-        if columns.parameters != plan.parameters or not whole or columns.dropped_bits > LEFT_OUT:
-            raise IntegrityError("the columns are not encrypted as the model's plan says")
-        if len(columns) != plan.features:
-            raise IntegrityError(f"there are {len(columns)} columns, and the model reads {plan.features}")
+        check_columns(self.public, columns)
 
     def evaluate(
         self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
@@ -112,29 +195,54 @@ class LinearEvaluator:
         than were charged for cannot be read out of it.
         """
         plan = self.public.plan
-        if not 1 <= rows <= plan.parameters.degree:
-            raise ValueError(f"rows must be from 1 to {plan.parameters.degree}")
+        if not isinstance(plan, LinearPlan):
+            raise TypeError("the plan is that of another kind of model")
+        if not 1 <= rows <= plan.rows:
+            raise ValueError(f"rows must be from 1 to {plan.rows}")
         self.check_columns(columns)
-        if keys.parameters != plan.parameters:
-            raise IntegrityError(_OTHER_KEYS)
+        check_expanded(self.public, keys)
         found = scores(columns, keys.public, plan=plan, secret=self.secret, threads=threads)
         return tuple(_cut(one, rows) for one in found)
 
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
         """Columns and keys of nothing."""
-        plan = self.public.plan
-        shape = (plan.features, len(plan.parameters.moduli), plan.parameters.degree)
-        columns = SeededColumns(
-            parameters=plan.parameters,
-            seeds=np.zeros((plan.features, SEED_BYTES), dtype=np.uint8),
-            c0=np.zeros(shape, dtype=np.uint32),
-            form="coefficients",
-        )
-        keys = SeededKeys(parameters=plan.parameters, public=np.zeros((2, *shape[1:]), dtype=np.uint32))
-        return columns, keys
+        return blank(self.public)
 
 
 def _cut(one: Ciphertext, rows: int) -> Ciphertext:
     parts = one.parts.copy()
     parts[0, :, rows:] = 0
     return replace(one, parts=parts)
+
+
+class LinearServer:
+    """See `wardline.he.compiled.kinds.ServerKind`."""
+
+    def evaluator(self, public: PublicModel, secret: LinearWeights) -> LinearEvaluator:
+        """Computes on ciphertexts."""
+        return LinearEvaluator(public=public, secret=secret)
+
+    def pack(self, secret: LinearWeights) -> bytes:
+        """Weights [outputs, features] and bias [outputs] as little-endian 64-bit numbers."""
+        return secret.weights.astype("<i8").tobytes() + secret.bias.astype("<i8").tobytes()
+
+    def packed_bytes(self, plan: LinearPlan) -> int:
+        """The length of `pack`."""
+        return 8 * plan.outputs * (plan.features + 1)
+
+    def unpack(self, content: bytes, plan: LinearPlan) -> LinearWeights:
+        """Read `pack` back; raises `ValueError` for what does not fit the plan."""
+        if len(content) != self.packed_bytes(plan):
+            raise ValueError("there are more or fewer weights than the plan has")
+        numbers = np.frombuffer(content, dtype="<i8").astype(np.int64)
+        count = plan.outputs * plan.features
+        weights, bias = numbers[:count].reshape(plan.outputs, plan.features), numbers[count:]
+        # What the plan says must hold of them: sums of integers within its bound never leave the plain modulus.
+        most = plan.bound * plan.scale * (1 + 1e-9) + plan.features * 2.0**24
+        sizes = 2.0**24 * np.abs(weights.astype(np.float64)).sum(axis=1) + np.abs(bias.astype(np.float64))
+        if float(sizes.max()) > 2 * most:
+            raise ValueError("the weights are larger than their plan says")
+        return LinearWeights(weights=np.ascontiguousarray(weights), bias=np.ascontiguousarray(bias))
+
+
+SERVER = LinearServer()

@@ -8,19 +8,17 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from wardline.core import SecureRandom, make_folder, write_atomic
 from wardline.core.errors import DataError, IntegrityError, KeyAccessError
-from wardline.he.compiled.evaluator import LinearEvaluator
+from wardline.he.compiled.evaluator import Evaluator
+from wardline.he.compiled.kinds import Kind, kind_of
 from wardline.he.compiled.public_model import MOST_PUBLIC_BYTES, PublicModel
-from wardline.he.linear.plan import LinearPlan, LinearWeights
 
 PUBLIC_FILE = "public.json"
 WEIGHTS_FILE = "weights.bin"
 
-_MAGIC = b"wardline linear weights/1\n"
 _SALT_BYTES = 32
 
 
@@ -29,7 +27,7 @@ class PackedWeights:
     """The server's file.
 
     Attributes:
-        content: magic, 32 random bytes, weights [outputs, features] and bias [outputs] as little-endian 64-bit numbers.
+        content: magic with the name of the kind, 32 random bytes, and the weights as the kind writes them.
         sha256: of the content, 64 hexadecimal digits.
     """
 
@@ -37,10 +35,15 @@ class PackedWeights:
     sha256: str
 
 
-def pack_weights(secret: LinearWeights) -> PackedWeights:
-    """The server's file of these weights; another one on every call, since its salt is drawn afresh."""
-    salt = SecureRandom().bytes(_SALT_BYTES)
-    content = _MAGIC + salt + secret.weights.astype("<i8").tobytes() + secret.bias.astype("<i8").tobytes()
+def pack_weights(secret: Any, plan: Any) -> PackedWeights:
+    """The server's file of a model's secret part; another one on every call, since its salt is drawn afresh.
+
+    Args:
+        secret: the integers of any kind of model.
+        plan: theirs.
+    """
+    kind = kind_of(plan)
+    content = _magic(kind) + SecureRandom().bytes(_SALT_BYTES) + kind.server.pack(secret)
     return PackedWeights(content=content, sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -79,7 +82,7 @@ def read_public(path: Path) -> PublicModel:
     return PublicModel.from_bytes(_read(path, most_bytes=MOST_PUBLIC_BYTES), where=str(path))
 
 
-def read_model(folder: Path) -> LinearEvaluator:
+def read_model(folder: Path) -> Evaluator:
     """Both parts, ready to compute.
 
     Raises:
@@ -91,26 +94,22 @@ def read_model(folder: Path) -> LinearEvaluator:
     replaces the model: clients see another digest then.
     """
     public = read_public(folder)
-    plan, path = public.plan, folder / WEIGHTS_FILE
-    size = len(_MAGIC) + _SALT_BYTES + 8 * plan.outputs * (plan.features + 1)
-    content = _read(path, most_bytes=size, private=True)
+    plan, kind, path = public.plan, public.kind, folder / WEIGHTS_FILE
+    magic = _magic(kind)
+    start = len(magic) + _SALT_BYTES
+    content = _read(path, most_bytes=start + kind.server.packed_bytes(plan), private=True)
     if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), public.weights_sha256):
         raise IntegrityError("the weights are not those that the public part was written with", where=str(path))
-    if len(content) != size or not content.startswith(_MAGIC):
-        raise IntegrityError("these are no weights of a compiled linear model", where=str(path))
-    return LinearEvaluator(public=public, secret=_weights(content, plan, str(path)))
+    if len(content) < start or not content.startswith(magic):
+        raise IntegrityError(f"these are no weights of a compiled {kind.name} model", where=str(path))
+    try:
+        return kind.server.evaluator(public, kind.server.unpack(content[start:], plan))
+    except ValueError as error:
+        raise IntegrityError(f"the weights are refused: {error}", where=str(path)) from error
 
 
-def _weights(content: bytes, plan: LinearPlan, where: str) -> LinearWeights:
-    numbers = np.frombuffer(content, dtype="<i8", offset=len(_MAGIC) + _SALT_BYTES).astype(np.int64)
-    count = plan.outputs * plan.features
-    weights, bias = numbers[:count].reshape(plan.outputs, plan.features), numbers[count:]
-    # What the plan says must hold of them: sums of integers within its bound never leave the plain modulus.
-    most = plan.bound * plan.scale * (1 + 1e-9) + plan.features * 2.0**24
-    sizes = 2.0**24 * np.abs(weights.astype(np.float64)).sum(axis=1) + np.abs(bias.astype(np.float64))
-    if float(sizes.max()) > 2 * most:
-        raise IntegrityError("the weights are larger than their plan says", where=where)
-    return LinearWeights(weights=np.ascontiguousarray(weights), bias=np.ascontiguousarray(bias))
+def _magic(kind: Kind) -> bytes:
+    return f"wardline {kind.name} weights/1\n".encode()
 
 
 def _read(path: Path, *, most_bytes: int, private: bool = False) -> bytes:

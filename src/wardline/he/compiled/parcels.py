@@ -8,10 +8,10 @@ what keeps a parcel's content secret is its encryption alone.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from wardline.core import canonical_json, write_atomic
 from wardline.core.errors import DataError, IntegrityError
@@ -23,9 +23,10 @@ from wardline.he.frames.evaluation_keys import read_evaluation_keys, write_evalu
 from wardline.he.frames.layout import HEADER_BYTES, announced
 from wardline.he.frames.replies import read_replies, write_replies
 from wardline.he.frames.session import Binding, Session, unsafe_session_secret
-from wardline.he.linear.plan import LEFT_OUT
 
 Content: TypeAlias = Literal["keys", "rows", "scores"]
+
+_Found = TypeVar("_Found")
 
 MAGIC = b"WLHEPCL\x01"
 MOST_PARCEL_BYTES = 4 * 1024**3
@@ -88,7 +89,7 @@ def write_rows_parcel(path: Path, public: PublicModel, columns: Sequence[SeededC
     """
     session, binding = Session.generate(), Binding.fresh(model=public.digest, parts=len(columns))
     frames = [
-        write_columns(one, session=session, binding=_part(binding, part), dropped_bits=LEFT_OUT)
+        write_columns(one, session=session, binding=_part(binding, part), dropped_bits=public.columns.dropped_bits)
         for part, one in enumerate(columns)
     ]
     _write(path, "rows", frames, session=session, binding=binding, rows=rows)
@@ -101,18 +102,7 @@ def read_rows_parcel(path: Path, public: PublicModel) -> tuple[list[SeededColumn
         DataError: if it cannot be read.
         IntegrityError: if it is something else.
     """
-    parcel = _read(path, public, "rows")
-    columns = [
-        read_columns(
-            frame,
-            parameters=public.plan.parameters,
-            session=parcel.session,
-            limits=public.limits,
-            binding=_binding(parcel, part),
-        )[1]
-        for part, frame in enumerate(parcel.frames)
-    ]
-    return columns, _rows(parcel, public, path)
+    return _frames(path, public, "rows", read_columns)
 
 
 def write_scores_parcel(path: Path, public: PublicModel, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> None:
@@ -133,9 +123,23 @@ def read_scores_parcel(path: Path, public: PublicModel) -> tuple[list[list[Ciphe
         DataError: if it cannot be read.
         IntegrityError: if it is something else.
     """
-    parcel = _read(path, public, "scores")
-    replies = [
-        read_replies(
+    replies, rows = _frames(path, public, "scores", read_replies)
+    for one in replies:
+        public.check_replies(one, where=str(path))
+    return replies, rows
+
+
+def _frames(
+    path: Path, public: PublicModel, content: Content, read: Callable[..., tuple[Binding, _Found]]
+) -> tuple[list[_Found], int]:
+    """What the frames of a parcel hold, batch after batch, and the number of rows."""
+    parcel = _read(path, public, content)
+    rows = parcel.header["rows"]
+    assert isinstance(rows, int)
+    if len(parcel.frames) != public.batches(rows):
+        raise IntegrityError("the file's batches are not those of its rows", where=str(path))
+    found = [
+        read(
             frame,
             parameters=public.plan.parameters,
             session=parcel.session,
@@ -144,9 +148,7 @@ def read_scores_parcel(path: Path, public: PublicModel) -> tuple[list[list[Ciphe
         )[1]
         for part, frame in enumerate(parcel.frames)
     ]
-    if any(len(one) != public.plan.outputs for one in replies):
-        raise IntegrityError("the file has another number of ciphertexts than the model", where=str(path))
-    return replies, _rows(parcel, public, path)
+    return found, rows
 
 
 def _part(binding: Binding, part: int) -> Binding:
@@ -156,14 +158,6 @@ def _part(binding: Binding, part: int) -> Binding:
 def _binding(parcel: _Parcel, part: int) -> Binding:
     header = parcel.header
     return Binding(request=header["request"], model=header["model"], part=part, parts=len(parcel.frames))
-
-
-def _rows(parcel: _Parcel, public: PublicModel, path: Path) -> int:
-    rows = parcel.header["rows"]
-    assert isinstance(rows, int)
-    if len(parcel.frames) != -(-rows // public.plan.parameters.slots):
-        raise IntegrityError("the file's batches are not those of its rows", where=str(path))
-    return rows
 
 
 def _write(

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
-
-import numpy as np
 
 from wardline.core import UsageError, canonical_json
 from wardline.core.errors import IntegrityError
 from wardline.crypto.strict import exact_object, parse_canonical
+from wardline.he.ciphertext import Ciphertext
+from wardline.he.compiled.kinds import KINDS, Floats, Keys, Kind, Plan, Shape, kind_named, kind_of, limits_of, number
 from wardline.he.compiler.program import Meaning
-from wardline.he.frames.layout import HEADER_BYTES
 from wardline.he.frames.session import Limits
-from wardline.he.linear.plan import LinearPlan
-from wardline.he.parameters import Parameters
 from wardline.he.ranges import OutOfRange
 
-SCHEMA = "wardline compiled model/1"
+SCHEMA = "wardline compiled model/2"
 MOST_PUBLIC_BYTES = 4 * 1024 * 1024
-MOST_FEATURES = 4096
+MOST_FEATURES = 16384
 MOST_OUTPUTS = 1024
+MOST_FRAME_BYTES = 1 << 30
+"""Of a batch, its answer or keys, for any model: what a client or server may have to take for a frame."""
 
 _KEYS = frozenset({"schema", "kind", "plan", "features", "meaning", "out_of_range", "weights_sha256"})
-_PLAN_KEYS = frozenset({"parameters", "outputs", "weight_scale", "flood_bits", "bound", "error", "worst"})
-_FEATURE_KEYS = frozenset({"name", "centre", "half_width"})
 _MEANING_KEYS = frozenset({"gives", "classes", "threshold", "link"})
 _DIGITS = frozenset("0123456789abcdef")
-_FRAME_SLACK = 4096  # header, table, description and tag of a frame take a few hundred bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PublicModel:
-    """What anybody may know of a compiled linear model.
+    """What anybody may know of a compiled model, of whichever kind (see `wardline.he.compiled.kinds`).
 
     Attributes:
         plan: parameters, ranges of the features, bits and predicted errors.
@@ -47,11 +43,12 @@ class PublicModel:
     Raises:
         ValueError: for parts that do not fit together.
 
-    Guarantee: no weight stands in it. `flood_bits`, `weight_scale`, `bound` and `worst` depend on the sizes of the
-    weights, and tell their order of magnitude; ranges tell the extremes of the calibration sample, up to its margin.
+    Guarantee: no weight stands in it. Scales, bits of noise and predicted errors depend on the sizes of the weights,
+    and tell their order of magnitude; a network's shape is told; ranges tell the extremes of the calibration sample, up
+    to its margin.
     """
 
-    plan: LinearPlan
+    plan: Plan
     features: tuple[str, ...]
     meaning: Meaning
     out_of_range: OutOfRange
@@ -59,9 +56,11 @@ class PublicModel:
 
     def __post_init__(self) -> None:
         plan = self.plan
-        if not 1 <= plan.features <= MOST_FEATURES or not 1 <= plan.outputs <= MOST_OUTPUTS:
+        if not 1 <= plan.inputs <= MOST_FEATURES or not 1 <= plan.outputs <= MOST_OUTPUTS:
             raise ValueError(f"a model has at most {MOST_FEATURES} features and {MOST_OUTPUTS} outputs")
-        if len(self.features) != plan.features or len(set(self.features)) != plan.features or "" in self.features:
+        if self.limits.frame_bytes > MOST_FRAME_BYTES:
+            raise ValueError(f"a batch, its answer or the keys take more than {MOST_FRAME_BYTES} bytes")
+        if len(self.features) != plan.inputs or len(set(self.features)) != plan.inputs or "" in self.features:
             raise ValueError("each feature needs a name of its own")
         wanted = {"logits": len(self.meaning.classes), "decision": 1}.get(self.meaning.gives, plan.outputs)
         if wanted != plan.outputs:
@@ -77,37 +76,63 @@ class PublicModel:
         return hashlib.sha256(self.to_bytes()).digest()
 
     @property
+    def kind(self) -> Kind:
+        """Of the model."""
+        return kind_of(self.plan)
+
+    @property
     def limits(self) -> Limits:
         """What a reader of this model's frames has to take at most, and no more."""
-        parameters = self.plan.parameters
-        bits = sum(prime.bit_length() for prime in parameters.moduli)
-        per_polynomial = bits * parameters.degree // 8 + 64 + len(parameters.moduli)
-        most = max(self.plan.features, 2 * self.plan.outputs, 2)
-        return Limits(
-            frame_bytes=HEADER_BYTES + most * per_polynomial + _FRAME_SLACK,
-            ciphertexts=max(self.plan.features, self.plan.outputs),
-            galois_keys=1,
-        )
+        return limits_of(self.kind, self.plan)
+
+    @property
+    def columns(self) -> Shape:
+        """What a batch that goes up is like."""
+        return self.kind.public.columns(self.plan)
+
+    @property
+    def replies(self) -> Shape:
+        """What the answer to a batch is like."""
+        return self.kind.public.replies(self.plan)
+
+    @property
+    def keys(self) -> Keys:
+        """What the server needs beside the public key."""
+        return self.kind.public.keys(self.plan)
+
+    def charged(self, rows: int) -> int:
+        """How many rows a request of so many is charged."""
+        return self.kind.public.charged(self.plan, rows)
+
+    def batches(self, rows: int) -> int:
+        """In how many batches so many rows travel."""
+        return -(-rows // self.plan.rows)
+
+    def outside(self, rows: Floats) -> int:
+        """How many rows [rows, features] have a feature outside of the range that the model was compiled for."""
+        return self.kind.public.outside(self.plan, rows)
+
+    def check_replies(self, found: Sequence[Ciphertext], *, where: str = "") -> None:
+        """Refuse an answer that is not as the plan says.
+
+        Raises:
+            IntegrityError: for another number of ciphertexts, or others than fresh ones of the reply's level.
+        """
+        wanted = self.replies
+        if len(found) != wanted.ciphertexts or any(
+            (len(one.parts), one.limbs, one.form, one.scale) != (2, wanted.limbs, wanted.form, wanted.scale)
+            for one in found
+        ):
+            raise IntegrityError("the answer has other ciphertexts than the model gives", where=where)
 
     def to_json(self) -> dict[str, Any]:
         """The model as JSON values."""
-        plan, meaning = self.plan, self.meaning
+        meaning = self.meaning
         return {
             "schema": SCHEMA,
-            "kind": "linear",
-            "plan": {
-                "parameters": plan.parameters.to_json(),
-                "outputs": plan.outputs,
-                "weight_scale": plan.weight_scale,
-                "flood_bits": plan.flood_bits,
-                "bound": plan.bound,
-                "error": plan.error,
-                "worst": plan.worst,
-            },
-            "features": [
-                {"name": name, "centre": float(centre), "half_width": float(half)}
-                for name, centre, half in zip(self.features, plan.centre, plan.half_width, strict=True)
-            ],
+            "kind": self.kind.name,
+            "plan": self.kind.public.to_json(self.plan),
+            "features": list(self.features),
             "meaning": {
                 "gives": meaning.gives,
                 "classes": list(meaning.classes),
@@ -138,14 +163,16 @@ class PublicModel:
         value = exact_object(value, _KEYS, what="the compiled model")
         if value["schema"] != SCHEMA:
             raise IntegrityError(f"the compiled model's schema is not {SCHEMA}", where=where)
-        if value["kind"] != "linear":
+        kind = kind_named(value["kind"])
+        if kind is None:
             raise UsageError(
-                "the compiled model is not linear, and this version computes no others",
+                f"the compiled model is none of {', '.join(one.name for one in KINDS)}, and this version computes no "
+                "others",
                 where=where,
                 hint="use the version of wardline that compiled it",
             )
         try:
-            read = cls._of(value)
+            read = cls._of(value, kind)
         except (ValueError, TypeError, OverflowError) as error:
             raise IntegrityError(f"the compiled model is refused: {error}", where=where) from error
         if read.to_bytes() != data:
@@ -153,55 +180,20 @@ class PublicModel:
         return read
 
     @classmethod
-    def _of(cls, value: dict[str, Any]) -> PublicModel:
-        features = value["features"]
-        if not isinstance(features, list) or not 1 <= len(features) <= MOST_FEATURES:
-            raise ValueError("features must be a list")
-        features = [exact_object(one, _FEATURE_KEYS, what="a feature") for one in features]
+    def _of(cls, value: dict[str, Any], kind: Kind) -> PublicModel:
         meaning = exact_object(value["meaning"], _MEANING_KEYS, what="the meaning")
-        plan = exact_object(value["plan"], _PLAN_KEYS, what="the plan")
-        parameters = Parameters.from_json(plan["parameters"])
-        if parameters.scheme != "bfv" or parameters.special is not None:
-            raise ValueError("a linear model is computed with bfv and no special prime")
-        read = LinearPlan(
-            parameters=parameters,
-            centre=np.array([_number(one["centre"]) for one in features]),
-            half_width=np.array([_number(one["half_width"], above_zero=True) for one in features]),
-            outputs=_whole(plan["outputs"], 1, MOST_OUTPUTS),
-            weight_scale=_number(plan["weight_scale"], above_zero=True),
-            flood_bits=_whole(plan["flood_bits"], 40, math.prod(parameters.moduli).bit_length() - 1),
-            bound=_number(plan["bound"]),
-            error=_number(plan["error"], above_zero=True),
-            worst=_number(plan["worst"], above_zero=True),
-        )
-        classes = meaning["classes"]
         return cls(
-            plan=read,
-            features=tuple(_text(one["name"]) for one in features),
+            plan=kind.public.from_json(value["plan"]),
+            features=_texts(value["features"], MOST_FEATURES),
             meaning=Meaning(
                 gives=meaning["gives"],
-                classes=tuple(_text(one) for one in classes) if isinstance(classes, list) else _no_list(),
-                threshold=_number(meaning["threshold"]),
+                classes=_texts(meaning["classes"], MOST_OUTPUTS),
+                threshold=number(meaning["threshold"]),
                 link=meaning["link"],
             ),
             out_of_range=value["out_of_range"],
             weights_sha256=_text(value["weights_sha256"]),
         )
-
-
-def _number(value: object, *, above_zero: bool = False) -> float:
-    if type(value) not in (int, float):
-        raise ValueError("a number is missing")
-    number = float(value)  # type: ignore[arg-type]  # one of the two, as was just seen
-    if not math.isfinite(number) or (above_zero and number <= 0):
-        raise ValueError("a number is out of range")
-    return number
-
-
-def _whole(value: object, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"a whole number is not from {least} to {most}")
-    return value
 
 
 def _text(value: object) -> str:
@@ -210,5 +202,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _no_list() -> tuple[str, ...]:
-    raise ValueError("classes must be a list")
+def _texts(value: object, most: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > most:
+        raise ValueError(f"names must be a list of at most {most}")
+    return tuple(_text(one) for one in value)

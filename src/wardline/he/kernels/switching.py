@@ -102,7 +102,7 @@ def switch_key(polynomials: Residues, key: Residues, parameters: Parameters, *, 
     sums = np.empty((len(flat), 2, len(kept) + 1, parameters.degree), dtype=np.uint32)
     for row in range(len(flat)):
         digits = _digits(flat[row], kept, special, form=form, middles=np.zeros(len(kept), dtype=np.uint64))
-        _multiply_key(digits, key, constants((*kept, special)), sums[row])
+        multiply_key(digits, key, constants((*kept, special)), sums[row])
     return _without_special(sums, kept, special, form).reshape(*polynomials.shape[:-2], 2, *polynomials.shape[-2:])
 
 
@@ -128,6 +128,20 @@ def _digits(
     digits = np.empty((limbs, limbs + 1, degree), dtype=np.uint32)
     _spread(plain, constants((*kept, special)), middles, digits)
     return to_evaluations(digits, moduli=(*kept, special))
+
+
+def divide_by_special(sums: Residues, moduli: tuple[int, ...], special: int) -> Residues:
+    """What products with a switching key gave, in NTT form, divided by the special prime and rounded.
+
+    Args:
+        sums: [..., limbs + 1, degree], the special prime's limb last.
+        moduli: of the other limbs.
+        special: the prime that keys are switched in.
+
+    Returns:
+        [..., limbs, degree].
+    """
+    return _without_special(sums, moduli, special, "evaluations")
 
 
 def _without_special(sums: Residues, kept: tuple[int, ...], special: int, form: Form) -> Residues:
@@ -214,7 +228,7 @@ def rotate_many(parts: Residues, keys: Mapping[int, Residues], parameters: Param
     found = {}
     for element, key in keys.items():
         np.take(digits, permutation(element, parameters.degree), axis=-1, out=moved, mode="clip")
-        _multiply_key(moved, key, constants((*kept, special)), sums)
+        multiply_key(moved, key, constants((*kept, special)), sums)
         turned = _without_special(sums, kept, special, "evaluations")
         turned[0] = add(turned[0], apply_galois(parts[0], element), moduli=kept)
         found[element] = turned
@@ -271,7 +285,7 @@ def _spread(plain: Any, table: Any, middles: Any, out: Any) -> None:
 
 
 @njit
-def _multiply_key(digits: Any, key: Any, table: Any, out: Any) -> None:
+def multiply_key(digits: Any, key: Any, table: Any, out: Any) -> None:
     """Sums over the digits of their products with the key: [digits, primes, degree] to [2, primes, degree]."""
     count, primes, degree = digits.shape
     whole = count - count % 3

@@ -73,6 +73,37 @@ class LinearPlan:
         return len(self.centre)
 
     @property
+    def inputs(self) -> int:
+        """The same, as plans of every kind call it."""
+        return self.features
+
+    @property
+    def rows(self) -> int:
+        """How many rows a batch has: one for each coefficient."""
+        return self.parameters.degree
+
+    @property
+    def upload_bytes(self) -> int:
+        """Of a batch, packed: a seed and c0 for each feature, `features (64 + degree (bits(moduli) - left out) / 8)`."""
+        bits = sum(prime.bit_length() for prime in self.parameters.moduli) - LEFT_OUT
+        return self.features * (64 + self.parameters.degree * bits // 8)
+
+    @property
+    def reply_bytes(self) -> int:
+        """Of a batch, packed: two parts for each output in one prime, `2 outputs degree bits(prime) / 8`."""
+        return 2 * self.outputs * self.parameters.degree * self.parameters.moduli[0].bit_length() // 8
+
+    def memory_bytes(self, threads: int = 1) -> int:
+        """What the server takes at most for a batch beside the upload.
+
+        With polynomials of `4 degree limbs` bytes: the second parts of all features, eight times the two parts of all
+        outputs (sums, fresh encryptions of zero, their sum and noise, in 64-bit numbers in places), and eight for each
+        thread.
+        """
+        polynomial = 4 * self.parameters.degree * len(self.parameters.moduli)
+        return polynomial * (self.features + 16 * self.outputs + 8 * threads)
+
+    @property
     def scale(self) -> float:
         """What a score is multiplied with to be an integer."""
         return 2.0**INPUT_BITS * self.weight_scale

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.linear.plan import Floats, LinearPlan, encode
-from wardline.he.ranges import OutOfRange, outside
+from wardline.he.ranges import OutOfRange, check_rows
 from wardline.he.seal.lattice import Lattice
 
 
@@ -31,18 +30,7 @@ def encrypt_rows(
     """
     if lattice.parameters != plan.parameters:
         raise ValueError("the keys were made for other parameters than the model's")
-    if rows.ndim != 2 or not len(rows):
-        raise DataError("there are no rows to score", hint="give at least one row")
-    if rows.shape[1] != plan.features:
-        raise DataError(f"rows have {rows.shape[1]} features, the model reads {plan.features}")
-    if not np.isfinite(rows).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise DataError("a feature is not a finite number", where=f"row {bad}", hint="fill or drop missing values")
-    if out_of_range == "refuse" and (far := outside(plan, rows)):
-        raise DataError(
-            f"{far} of {len(rows)} rows have a feature outside of the range that the model was compiled for",
-            hint="leave these rows out, or let features be clipped",
-        )
+    check_rows(plan, rows, out_of_range=out_of_range)
     return _batches(lattice, plan, rows)
 
 

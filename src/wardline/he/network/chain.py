@@ -15,14 +15,16 @@ PRIME_BITS = 31
 class Chain:
     """Primes and scales.
 
+    A step is a layer's linear map, or the first of its two products where its polynomial has degree 3 or 4.
+
     Attributes:
-        parameters: whose moduli are those of a reply, those that are dropped after flooding, those of the last layer,
-            and so on to those of the first layer.
+        parameters: whose moduli are those of a reply, those that are dropped after flooding, those of the last step,
+            and so on to those of the first step.
         reply: how many are left in a reply.
         flooded: how many are dropped after flooding.
-        dropped: how many each layer drops.
+        dropped: how many each step drops.
         input_scale: of fresh ciphertexts.
-        scales: of each layer's results.
+        scales: of each step's results.
     """
 
     parameters: Parameters
@@ -32,9 +34,9 @@ class Chain:
     input_scale: float
     scales: tuple[float, ...]
 
-    def limbs(self, layer: int) -> int:
-        """How many moduli a layer's sums are computed in."""
-        return len(self.parameters.moduli) - sum(self.dropped[:layer])
+    def limbs(self, step: int) -> int:
+        """How many moduli a step's sums or products are computed in."""
+        return len(self.parameters.moduli) - sum(self.dropped[:step])
 
 
 class Finder:

@@ -7,12 +7,13 @@ decides how large they are: it stands 40 bits above all that tells of weights, a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from wardline.core import UsageError
 from wardline.he.compiler.calibration import calibrate, unit_inputs
 from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.program import Program
@@ -24,6 +25,7 @@ from wardline.he.network.noise import (
     TAIL,
     Gains,
     allowance,
+    first_reach,
     gains_of,
     in_slots,
     relinearising,
@@ -31,7 +33,7 @@ from wardline.he.network.noise import (
     rounding_bounds,
     total,
 )
-from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, NetworkWeights, SecretLayer
+from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, NetworkWeights, SecondPlan, SecretLayer
 from wardline.he.network.stages import Floats, Stage, balanced, blocks_of, groups_of, most_live, stages_of
 
 DEGREES = (4096, 8192, 16384, 32768)
@@ -46,18 +48,30 @@ _JACOBIANS = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Network:
-    """Everything that does not depend on the chain."""
+    """Everything that does not depend on the chain.
+
+    Gains are those of steps: see `gains_of`. The steps are numbers of stages, and whether it is their first product.
+    """
 
     centre: Floats
     half_width: Floats
     rounded: tuple[Stage, ...]
     weight_scales: tuple[float, ...]
     weights: tuple[npt.NDArray[np.int64], ...]
+    steps: tuple[tuple[int, bool], ...]
     gains: tuple[tuple[Gains, ...], ...]
     reach: tuple[Floats, ...]
     live: int
     lost: float
     worst: float
+
+
+class _BrokenError(Exception):
+    """Numbers of a stage that a chain does not bear."""
+
+    def __init__(self, stage: int) -> None:
+        super().__init__(stage)
+        self.stage = stage
 
 
 def plan_network(
@@ -66,7 +80,7 @@ def plan_network(
     """Choose everything for a protected network.
 
     Args:
-        program: linear maps and polynomials of degree 2.
+        program: linear maps and polynomials of degree 2 to 4, which may differ from layer to layer.
         sample: typical rows [rows, inputs] or of the program's input shape, at least two; ranges and predicted errors
             are learned from them.
         error: the greatest standard deviation of an output's error that is wanted, above 0; None takes two thousandths
@@ -74,7 +88,7 @@ def plan_network(
         margin: by which share of its width each range is widened on both sides.
 
     Raises:
-        UsageError: for a layer that cannot be computed.
+        UsageError: for a layer that cannot be computed, or that lies deeper than any ring bears.
         DataError: for a sample that cannot be calibrated on.
         ValueError: for arguments out of range.
         OverflowError: if no ring of 128 bits of security reaches the error.
@@ -112,17 +126,31 @@ def _plan(
     if wanted == 0.0:
         raise ValueError("the outputs are the same for all rows of the sample: say which error is wanted")
     network = _rounded(stages_of(scaled), scaling.centre, scaling.half_width, unit, wanted, margin)
-    best = math.inf
+    best, deepest = math.inf, 0
     for degree in DEGREES:
-        for chain in _chains(network, degree, protected=protected):
-            plan = _with_chain(network, chain, protected=protected)
-            if plan is None:
+        for bits in _SCALE_BITS:
+            try:
+                plan = _with_chain(network, _chain(network, degree, bits, protected=protected), protected=protected)
+            except _BrokenError as broken:
+                deepest = max(deepest, broken.stage)
                 continue
             best = min(best, plan.error)
             if plan.error <= wanted:
                 return plan, _secret(network)
+    if best == math.inf and len(network.rounded) > 1:
+        raise _too_deep(network.rounded, deepest)
     reached = "none can be had" if best == math.inf else f"the best that can be had is {best:.2g}"
     raise OverflowError(f"an error of {wanted:.2g} was asked for and {reached} within 128 bits of security")
+
+
+def _too_deep(stages: tuple[Stage, ...], deepest: int) -> UsageError:
+    degrees = ", ".join(str(stage.degree) for stage in stages[:-1])
+    return UsageError(
+        f"layer {deepest + 1} of {len(stages)} lies deeper than any ring of 128 bits of security bears; the degrees of "
+        f"the polynomials are {degrees}",
+        where=stages[deepest].name,
+        hint="use polynomials of a lower degree (he.friendly puts them in and trains the model on), or fewer layers",
+    )
 
 
 def _secret(network: _Network) -> NetworkWeights:
@@ -135,6 +163,7 @@ def _secret(network: _Network) -> NetworkWeights:
                 offset=stage.offset,
                 slope=stage.slope,
                 blocks=blocks if index == 0 else (),
+                second=stage.second,
             )
             for index, (weights, scale, stage) in enumerate(
                 zip(network.weights, network.weight_scales, network.rounded, strict=True)
@@ -156,8 +185,7 @@ def _rounded(
             np.rint(stage.weights * scale).astype(np.int64) for stage, scale in zip(stages, scales, strict=True)
         )
         rounded = tuple(
-            Stage(name=stage.name, weights=one / scale, offset=stage.offset, slope=stage.slope)
-            for stage, one, scale in zip(stages, weights, scales, strict=True)
+            replace(stage, weights=one / scale) for stage, one, scale in zip(stages, weights, scales, strict=True)
         )
         lost = float(np.sqrt(((_through(rounded, rows) - exact) ** 2).mean(axis=0)).max())
         if lost <= wanted / 2:
@@ -174,6 +202,11 @@ def _rounded(
         rounded=rounded,
         weight_scales=scales,
         weights=weights,
+        steps=tuple(
+            (index, first)
+            for index, stage in enumerate(rounded)
+            for first in ((False,) if stage.second is None else (False, True))
+        ),
         gains=gains_of(rounded, reach, few),
         reach=reach,
         live=most_live(blocks_of(groups_of(rounded[0].weights))),
@@ -208,40 +241,40 @@ def _weight_scale(weights: Floats, bits: int) -> float:
     return float(2.0 ** math.floor(math.log2((2 ** (bits - 1) - 1) / largest)))
 
 
-def _chains(network: _Network, degree: int, *, protected: bool) -> Iterator[Chain]:
-    """Chains in one ring, scales of few bits first."""
-    for bits in _SCALE_BITS:
-        try:
-            chain = _chain(network, degree, bits, protected=protected)
-        except ValueError:  # too few primes of a size, or more bits than are secure
-            continue
-        yield chain
-
-
 def _chain(network: _Network, degree: int, bits: int, *, protected: bool) -> Chain:
-    """Scales of about so many bits; primes are found from the first to be dropped to the last, for exact scales."""
+    """Scales of about so many bits; primes are found from the first to be dropped to the last, for exact scales.
+
+    Raises:
+        _BrokenError: for the stage where there are too few primes of a size, or more bits than are secure.
+    """
     fewest = (2 * degree).bit_length() + 5
     log_weights = [math.log2(one) for one in network.weight_scales]
     # The first drop takes the weights' scale away, and what the inputs' one was raised for that a prime fits.
     first = 0 if log_weights[0] == 0 else max(fewest, math.ceil(log_weights[0]))
     input_scale = 2.0 ** (bits + first - int(log_weights[0]))
     finder = Finder(degree, special=len(log_weights) > 1)
-    scales = [input_scale * network.weight_scales[0] / finder.take((first,) if first else ())]
-    for one in network.weight_scales[1:]:
-        product = scales[-1] ** 2 * one
-        scales.append(product / finder.take(split(math.floor(math.log2(product)) - bits, fewest)))
+    scales: list[float] = []
+    for step, (stage, _) in enumerate(network.steps):
+        product = _product(network, step, input_scale, scales)
+        sizes = split(math.floor(math.log2(product)) - bits, fewest) if step else ((first,) if first else ())
+        scales.append(product / _taken(finder, sizes, stage))
     counts = list(finder.counts)
     reply_scale = scales[-1]
+    last = len(network.rounded) - 1
     if protected:
         limbs = [sum(counts[index:]) + 3 for index in range(len(counts))]
         deviations = _deviations(network, degree, input_scale, tuple(scales), limbs)
         noise = TAIL * float(total(network.gains[-1], deviations)[0].max()) * scales[-1]
         room = math.floor(FLOOD_BITS + math.log2(noise) - math.log2(math.sqrt(3) * 2 * rescaling(degree)))
-        reply_scale /= finder.take(split(room, fewest))
+        reply_scale /= _taken(finder, split(room, fewest), last)
     need = math.log2(2.2 * _OUTSIDE * reply_scale * float(network.reach[-1].max()))
-    finder.take(split(math.ceil(need), fewest, at_least=True))
+    _taken(finder, split(math.ceil(need), fewest, at_least=True), last)
+    try:
+        parameters = finder.parameters()
+    except ValueError as error:
+        raise _BrokenError(last) from error
     return Chain(
-        parameters=finder.parameters(),
+        parameters=parameters,
         reply=finder.counts[-1],
         flooded=finder.counts[-2] if protected else 0,
         dropped=tuple(counts),
@@ -250,53 +283,89 @@ def _chain(network: _Network, degree: int, bits: int, *, protected: bool) -> Cha
     )
 
 
+def _taken(finder: Finder, sizes: tuple[int, ...], stage: int) -> int:
+    try:
+        return finder.take(sizes)
+    except ValueError as error:
+        raise _BrokenError(stage) from error
+
+
+def _product(network: _Network, step: int, input_scale: float, scales: Sequence[float]) -> float:
+    """The scale of what a step drops primes of, from the scales of the steps before it."""
+    stage, first = network.steps[step]
+    if step == 0:
+        return input_scale * network.weight_scales[0]
+    if first or network.rounded[stage - 1].degree != 3:
+        bent = scales[step - 1] ** 2
+    else:
+        bent = scales[step - 1] * scales[step - 2]
+    return bent if first else bent * network.weight_scales[stage]
+
+
 def _deviations(
-    network: _Network, degree: int, input_scale: float, scales: tuple[float, ...], limbs: list[int]
+    network: _Network, degree: int, input_scale: float, scales: Sequence[float], limbs: list[int]
 ) -> tuple[float, ...]:
-    """Of a coefficient, where noise arises: of the inputs, then of every layer's results."""
+    """Of a coefficient, where noise arises: of the inputs, then of every step's results."""
     found = [FRESH / input_scale]
     for index, scale in enumerate(scales):
         own = rescaling(degree) / scale
         if index:
-            before = scales[index - 1] ** 2 * network.weight_scales[index]
+            before = _product(network, index, input_scale, scales)
             own = math.hypot(own, relinearising(degree, limbs[index]) / before)
         found.append(own)
     return tuple(found)
 
 
-def _with_chain(network: _Network, chain: Chain, *, protected: bool) -> NetworkPlan | None:
-    """The plan, or None where noise is too large for its own bounds to hold, or a number for its modulus."""
+def _with_chain(network: _Network, chain: Chain, *, protected: bool) -> NetworkPlan:
+    """The plan.
+
+    Raises:
+        _BrokenError: for the stage where noise is too large for its own bounds to hold, or a number for its modulus.
+    """
     parameters, scales = chain.parameters, chain.scales
     degree = parameters.degree
-    limbs = [chain.limbs(index) for index in range(len(scales))]
+    limbs = [chain.limbs(step) for step in range(len(scales))]
     deviations = _deviations(network, degree, chain.input_scale, scales, limbs)
     layers: list[LayerPlan] = []
-    for index, (stage, gains) in enumerate(zip(network.rounded, network.gains, strict=True)):
-        bound, typical = total(gains, deviations[: index + 2])
+    for step, ((index, first), gains) in enumerate(zip(network.steps, network.gains, strict=True)):
+        stage, reach = network.rounded[index], network.reach[index]
+        if first:
+            reach = first_reach(stage, reach)
+        bound, typical = total(gains, deviations[: step + 2])
         far = SLOT_TAIL * in_slots(1.0, degree) * bound
-        reach = network.reach[index]
         if stage.slope is not None and bool((far > allowance(reach)).any()):
-            return None
-        before = math.prod(parameters.moduli[: limbs[index]])
-        sums_scale = network.weight_scales[index] * (chain.input_scale if index == 0 else scales[index - 1] ** 2)
-        if 2 * _OUTSIDE * sums_scale * float(reach.max()) > before:
-            return None
+            raise _BrokenError(index)
+        before = math.prod(parameters.moduli[: limbs[step]])
+        if 2 * _OUTSIDE * _product(network, step, chain.input_scale, scales) * float(reach.max()) > before:
+            raise _BrokenError(index)
+        error, most = in_slots(float(typical.max()), degree), float(far.max())
+        if first:
+            layers[-1] = replace(
+                layers[-1],
+                second=SecondPlan(
+                    degree=stage.degree, dropped=chain.dropped[step], scale=scales[step], error=error, bound=most
+                ),
+            )
+            continue
         layers.append(
             LayerPlan(
                 name=stage.name,
                 inputs=stage.weights.shape[1],
                 outputs=stage.weights.shape[0],
                 live=stage.weights.shape[1] if index else network.live,
-                limbs=limbs[index],
-                dropped=chain.dropped[index],
+                limbs=limbs[step],
+                dropped=chain.dropped[step],
                 weight_scale=network.weight_scales[index],
-                scale=scales[index],
+                scale=scales[step],
                 squared=stage.slope is not None,
-                error=in_slots(float(typical.max()), degree),
-                bound=float(far.max()),
+                error=error,
+                bound=most,
             )
         )
-    return _finished(network, chain, tuple(layers), float(bound.max()), protected=protected)
+    plan = _finished(network, chain, tuple(layers), float(bound.max()), protected=protected)
+    if plan is None:
+        raise _BrokenError(len(network.rounded) - 1)
+    return plan
 
 
 def _finished(

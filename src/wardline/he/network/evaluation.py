@@ -1,29 +1,29 @@
 """The server's half of a network: layers on encrypted columns, and replies that leave as fresh ciphertexts, flooded.
 
-All of it is exact arithmetic on residues, so that results do not depend on the number of threads.
+All of it is exact arithmetic on residues, so that results depend neither on the number of threads nor on the backend.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
-import numpy.typing as npt
 
 from wardline.core import SecureRandom
 from wardline.he.ciphertext import Ciphertext, EvaluationKeys, Residues, SeededColumns
+from wardline.he.kernels.backend import NUMBA, Backend
 from wardline.he.kernels.expansion import expand
-from wardline.he.kernels.modular import add, multiply
-from wardline.he.kernels.modular import scale as times
+from wardline.he.kernels.modular import add
 from wardline.he.kernels.sampling import flooding
-from wardline.he.kernels.sums import weighted_sums
-from wardline.he.kernels.switching import divide_by_last, relinearise
-from wardline.he.kernels.transform import to_evaluations
 from wardline.he.kernels.zero import encryptions_of_zero
 from wardline.he.network.plan import BLOCK, CHUNK, LayerPlan, NetworkPlan, NetworkWeights, SecretLayer
 from wardline.he.network.stages import Group, Places, last_uses
-from wardline.he.parameters import Parameters
+
+_PIECE = 1 << 18
+"""Residues in a piece of work, about: 1 MiB, which the second cache holds."""
 
 
 def replies(
@@ -34,6 +34,7 @@ def replies(
     secret: NetworkWeights,
     random: SecureRandom | None = None,
     threads: int = 1,
+    backend: Backend = NUMBA,
 ) -> tuple[Ciphertext, ...]:
     """Encrypted outputs of the rows in these columns, one ciphertext each, fit to leave the server.
 
@@ -43,8 +44,8 @@ def replies(
         plan: a protected one.
         secret: the server's integers.
         random: where noise comes from; None takes a fresh source that nobody can predict.
-        threads: among which the work is shared out; results without noise do not depend on it. The BLAS may have
-            threads of its own.
+        threads: among which the work is shared out; results without noise do not depend on it.
+        backend: computes the residue products; results do not depend on it.
 
     Raises:
         ValueError: for columns or keys of other parameters, another number of columns, or a plan without protection.
@@ -62,15 +63,27 @@ def replies(
     """
     if plan.flood_bits is None:
         raise ValueError("the plan has no protection: its answers must not leave the server")
-    sums = _outputs(columns, keys, plan, secret, threads)
-    parameters, source = plan.parameters, SecureRandom() if random is None else random
-    moduli = parameters.moduli[: sums.shape[2]]
-    zeros = encryptions_of_zero(source, keys.public, count=plan.outputs, moduli=moduli, form="evaluations")
-    hidden = add(sums, zeros, moduli=moduli)
-    noise = flooding(source, (plan.outputs, parameters.degree), bits=plan.flood_bits, moduli=moduli)
-    hidden[:, 0] = add(np.ascontiguousarray(hidden[:, 0]), to_evaluations(noise, moduli=moduli), moduli=moduli)
-    # What is dropped is a function of what was hidden, and tells no more than that.
-    hidden = _drop(hidden, moduli, len(moduli) - plan.reply_limbs)
+    flood_bits, parameters = plan.flood_bits, plan.parameters
+    with _evaluation(columns, keys, plan, secret, threads, backend) as evaluation:
+        sums = evaluation.run(columns)
+        moduli = parameters.moduli[: sums.shape[2]]
+        hidden = np.empty((plan.outputs, 2, plan.reply_limbs, parameters.degree), dtype=np.uint32)
+        turn = threading.Lock()  # a source serves one thread at a time
+
+        def piece(first: int, past: int) -> None:
+            count = past - first
+            with turn if random is not None else nullcontext():
+                source = SecureRandom() if random is None else random
+                zeros = encryptions_of_zero(source, keys.public, count=count, moduli=moduli, form="evaluations")
+                noise = flooding(source, (count, parameters.degree), bits=flood_bits, moduli=moduli)
+            one = add(sums[first:past], zeros, moduli=moduli)
+            one[:, 0] = add(
+                np.ascontiguousarray(one[:, 0]), backend.to_evaluations(noise, moduli=moduli), moduli=moduli
+            )
+            # What is dropped is a function of what was hidden, and tells no more than that.
+            hidden[first:past] = backend.drop(one, moduli=moduli, count=len(moduli) - plan.reply_limbs)
+
+        evaluation.share(plan.outputs, piece_size(plan.parameters.degree, len(moduli)), piece)
     return _ciphertexts(hidden, plan, plan.reply_scale)
 
 
@@ -81,22 +94,30 @@ def unsafe_replies(
     plan: NetworkPlan,
     secret: NetworkWeights,
     threads: int = 1,
+    backend: Backend = NUMBA,
 ) -> tuple[Ciphertext, ...]:
     """The bare outputs: their noise and their second parts are functions of the weights. They must not leave.
 
     It is what `replies` hides, for comparisons and for attacks to succeed on; with the same arguments and errors, and a
     plan of either kind.
     """
-    return _ciphertexts(_outputs(columns, keys, plan, secret, threads), plan, plan.layers[-1].scale)
+    with _evaluation(columns, keys, plan, secret, threads, backend) as evaluation:
+        return _ciphertexts(evaluation.run(columns), plan, plan.layers[-1].scale)
 
 
 def _ciphertexts(parts: Residues, plan: NetworkPlan, scale: float) -> tuple[Ciphertext, ...]:
     return tuple(Ciphertext(parameters=plan.parameters, parts=one, form="evaluations", scale=scale) for one in parts)
 
 
-def _outputs(
-    columns: SeededColumns, keys: EvaluationKeys, plan: NetworkPlan, secret: NetworkWeights, threads: int
-) -> Residues:
+@contextmanager
+def _evaluation(
+    columns: SeededColumns,
+    keys: EvaluationKeys,
+    plan: NetworkPlan,
+    secret: NetworkWeights,
+    threads: int,
+    backend: Backend,
+) -> Iterator[_Evaluation]:
     parameters = plan.parameters
     if columns.parameters != parameters or columns.form != "evaluations" or columns.limbs != len(parameters.moduli):
         raise ValueError("the columns were encrypted under other parameters than the network's")
@@ -107,40 +128,50 @@ def _outputs(
     if threads < 1:
         raise ValueError("threads must be at least 1")
     with ThreadPoolExecutor(threads) as pool:
-        return _Evaluation(plan, secret, keys, pool, threads).run(columns)
+        yield _Evaluation(plan, secret, keys, pool, threads, backend)
+
+
+def piece_size(degree: int, limbs: int) -> int:
+    """How many ciphertexts a thread takes at once: what its cache holds, so that pieces also end at nearly one time."""
+    return max(1, min(CHUNK, _PIECE // (2 * limbs * degree)))
 
 
 class _Evaluation:
     """One batch on its way through the layers."""
 
     def __init__(
-        self, plan: NetworkPlan, secret: NetworkWeights, keys: EvaluationKeys, pool: ThreadPoolExecutor, threads: int
+        self,
+        plan: NetworkPlan,
+        secret: NetworkWeights,
+        keys: EvaluationKeys,
+        pool: ThreadPoolExecutor,
+        threads: int,
+        backend: Backend,
     ) -> None:
         self._plan, self._secret, self._keys, self._pool, self._threads = plan, secret, keys, pool, threads
-        self._degree = plan.parameters.degree
+        self._degree, self._backend = plan.parameters.degree, backend
 
     def run(self, columns: SeededColumns) -> Residues:
         """[outputs, 2, limbs, degree] at the last layer's scale."""
         plan, secret = self._plan, self._secret
         first = plan.layers[0]
-        left = first.limbs - first.dropped
         if not first.squared:
-            found = np.empty((first.outputs, 2, left, self._degree), dtype=np.uint32)
+            found = np.empty((first.outputs, 2, first.left, self._degree), dtype=np.uint32)
             for outputs, block in self._first(columns):
-                found[outputs] = self._finished(block, 0)
+                found[outputs] = self._finished(block, 0, outputs)
             return found
         sums = self._empty_sums(1)
         for outputs, block in self._first(columns):
-            self._collect(sums, self._squared(self._finished(block, 0), 0), 1, outputs)
+            self._collect(sums, self._bent(self._finished(block, 0, outputs), 0), 1, outputs)
         for index in range(1, len(plan.layers)):
-            values = self._finished(self._relinearised(sums, index), index)
+            values = self._finished(sums, index, np.arange(len(sums)))
             if not plan.layers[index].squared:
                 return values
             sums = self._empty_sums(index + 1)
             for start in range(0, len(values), BLOCK):
-                block = self._squared(values[start : start + BLOCK], index)
+                block = self._bent(values[start : start + BLOCK], index)
                 self._collect(sums, block, index + 1, np.arange(start, start + len(block)))
-        raise AssertionError(f"{len(secret.layers)} layers end in a square")
+        raise AssertionError(f"{len(secret.layers)} layers end in a polynomial")
 
     def _first(self, columns: SeededColumns) -> Iterator[tuple[Places, Residues]]:
         """Places and sums [outputs, 2, limbs, degree] of the first layer's blocks; seeds are expanded when needed."""
@@ -148,13 +179,13 @@ class _Evaluation:
         last, moduli = last_uses(blocks), parameters.moduli
         live = np.empty((self._plan.layers[0].live, len(moduli), self._degree), dtype=np.uint32)
         free, places = list(range(len(live)))[::-1], {}
+        c0 = np.ascontiguousarray(columns.c0)
         for index, block in enumerate(blocks):
             needed = sorted({one for group in block for one in group.inputs.tolist()})
             new = [one for one in needed if one not in places]
             places.update({one: free.pop() for one in new})
             self._expand(columns, new, [places[one] for one in new], live)
-            outputs = np.concatenate([group.outputs for group in block])
-            yield outputs, self._block(columns.c0, live, places, block)
+            yield np.concatenate([group.outputs for group in block]), self._block(c0, live, places, block)
             for one in needed:
                 if last[one] == index:
                     free.append(places.pop(one))
@@ -163,93 +194,115 @@ class _Evaluation:
         def piece(first: int, past: int) -> None:
             live[places[first:past]] = expand(columns.seeds[inputs[first:past]], self._plan.parameters)
 
-        self._share(len(inputs), CHUNK, piece)
+        self.share(len(inputs), piece_size(self._degree, live.shape[1]), piece)
 
     def _block(self, c0: Residues, live: Residues, places: dict[int, int], block: tuple[Group, ...]) -> Residues:
         moduli = self._plan.parameters.moduli
+        limbs = len(moduli)
         weights = self._secret.layers[0].weights
-        total = sum(len(group.outputs) for group in block)
-        out = np.empty((total, 2, len(moduli), self._degree), dtype=np.uint32)
+        out = np.empty((sum(len(group.outputs) for group in block), 2, limbs, self._degree), dtype=np.uint32)
+        target, starts = out.reshape(-1, self._degree), np.cumsum([0, *(len(group.outputs) for group in block)])
+        work = []
+        for group, start in zip(block, starts.tolist(), strict=False):
+            seconds = np.array([places[one] for one in group.inputs.tolist()])
+            chosen = np.ascontiguousarray(weights[np.ix_(group.outputs, group.inputs)])
+            work.append((chosen, np.arange(start, start + len(chosen)), group.inputs, seconds))
 
-        def limb(number: int, _: int) -> None:
-            start = 0
-            for group in block:
-                past = start + len(group.outputs)
-                chosen = np.ascontiguousarray(weights[np.ix_(group.outputs, group.inputs)])
-                seconds = np.array([places[one] for one in group.inputs.tolist()])
-                for part, terms in enumerate((c0[group.inputs, number], live[seconds, number])):
-                    out[start:past, part, number] = _one_limb(terms, chosen, moduli[number])
-                start = past
+        def row(number: int, _: int) -> None:
+            part, limb = divmod(number, limbs)
+            source = (c0, live)[part].reshape(-1, self._degree)
+            for chosen, outputs, *inputs in work:
+                self._backend.add_sums(
+                    target,
+                    source,
+                    chosen,
+                    places=((outputs * 2 + part) * limbs + limb, inputs[part] * limbs + limb),
+                    prime=moduli[limb],
+                    fresh=True,
+                )
 
-        self._share(len(moduli), 1, limb)
-        return self._with_offset(out, 0, np.concatenate([group.outputs for group in block]))
+        self.share(2 * limbs, 1, row)
+        return out
 
     def _empty_sums(self, index: int) -> Residues:
         layer = self._plan.layers[index]
         return np.zeros((layer.outputs, 3, layer.limbs, self._degree), dtype=np.uint32)
 
-    def _collect(self, sums: Residues, squares: Residues, index: int, inputs: Places) -> None:
+    def _collect(self, sums: Residues, bent: Residues, index: int, inputs: Places) -> None:
         """Add to a layer's sums what some of its inputs give."""
         weights = np.ascontiguousarray(self._secret.layers[index].weights[:, inputs])
+        moduli, limbs = self._plan.parameters.moduli, sums.shape[2]
+        target, source = sums.reshape(-1, self._degree), bent.reshape(-1, self._degree)
+        outputs, terms = 3 * limbs * np.arange(len(sums)), 3 * limbs * np.arange(len(bent))
 
-        def limb(number: int, _: int) -> None:
-            moduli = self._plan.parameters.moduli[number : number + 1]
-            for part in range(3):
-                terms = np.ascontiguousarray(squares[:, part : part + 1, number : number + 1])
-                found = weighted_sums(terms, weights, moduli=moduli)
-                held = sums[:, part : part + 1, number : number + 1]
-                held[...] = add(np.ascontiguousarray(held), found, moduli=moduli)
+        def row(number: int, _: int) -> None:
+            prime = moduli[number % limbs]
+            places = (outputs + number, terms + number)
+            self._backend.add_sums(target, source, weights, places=places, prime=prime, fresh=False)
 
-        self._share(sums.shape[2], 1, limb)
+        self.share(3 * limbs, 1, row)
 
-    def _relinearised(self, sums: Residues, index: int) -> Residues:
-        key = self._keys.relinearisation
-        assert key is not None
-        out = np.empty((len(sums), 2, *sums.shape[2:]), dtype=np.uint32)
-
-        def piece(first: int, past: int) -> None:
-            out[first:past] = relinearise(sums[first:past], key, self._plan.parameters, form="evaluations")
-
-        self._share(len(sums), CHUNK, piece)
-        return self._with_offset(out, index, np.arange(len(sums)))
-
-    def _with_offset(self, sums: Residues, index: int, outputs: Places) -> Residues:
-        """The offsets added in place: a constant is the same at every evaluation."""
+    def _offset(self, sums: Residues, index: int, outputs: Places) -> None:
+        """Add the offsets in place: a constant is the same at every evaluation."""
         layer, before = self._secret.layers[index], self._plan.input_scale
         if index:
-            before = self._plan.layers[index - 1].scale ** 2
+            before = self._plan.layers[index - 1].bent_scale
         moduli = self._plan.parameters.moduli[: sums.shape[2]]
-        for place, output in enumerate(outputs.tolist()):
-            whole = int(layer.offset[output] * layer.weight_scale * before)
-            for limb, prime in enumerate(moduli):
-                row = sums[place, 0, limb]
-                row += np.uint32(whole % prime)  # below 2^32
-                np.minimum(row, row - np.uint32(prime), out=row)
-        return sums
+        whole = [int(layer.offset[output] * layer.weight_scale * before) for output in outputs.tolist()]
+        offsets = np.array([[one % prime for prime in moduli] for one in whole], dtype=np.uint32)
+        rows = sums[:, 0]
+        rows += offsets[:, :, None]  # below 2^32
+        np.minimum(rows, rows - np.array(moduli, dtype=np.uint32)[:, None], out=rows)
 
-    def _finished(self, sums: Residues, index: int) -> Residues:
-        """Sums with the layer's primes dropped."""
+    def _finished(self, sums: Residues, index: int, outputs: Places) -> Residues:
+        """Sums in two parts, with offsets and without the layer's primes."""
         layer = self._plan.layers[index]
         moduli = self._plan.parameters.moduli[: layer.limbs]
         out = np.empty((len(sums), 2, layer.limbs - layer.dropped, self._degree), dtype=np.uint32)
 
         def piece(first: int, past: int) -> None:
-            out[first:past] = _drop(sums[first:past], moduli, layer.dropped)
+            values = sums[first:past]
+            if values.shape[1] == 3:
+                values = self._relinearised(values)
+            self._offset(values, index, outputs[first:past])
+            out[first:past] = self._backend.drop(values, moduli=moduli, count=layer.dropped)
 
-        self._share(len(sums), CHUNK, piece)
+        self.share(len(sums), piece_size(self._degree, layer.limbs), piece)
         return out
 
-    def _squared(self, values: Residues, index: int) -> Residues:
-        out = np.empty((len(values), 3, *values.shape[2:]), dtype=np.uint32)
+    def _relinearised(self, values: Residues) -> Residues:
+        key = self._keys.relinearisation
+        assert key is not None
+        return self._backend.relinearise(values, key, self._plan.parameters)
+
+    def _bent(self, values: Residues, index: int) -> Residues:
+        """The polynomials of values [count, 2, limbs, degree], in three parts."""
         layer, hidden = self._plan.layers[index], self._secret.layers[index]
+        out = np.empty((len(values), 3, layer.left, self._degree), dtype=np.uint32)
 
-        def piece(first: int, past: int) -> None:
-            out[first:past] = _bent(values[first:past], layer, hidden, self._plan.parameters)
+        def piece(number: int, _: int) -> None:
+            out[number] = self._bend(values[number], layer, hidden)
 
-        self._share(len(values), CHUNK, piece)
+        self.share(len(values), 1, piece)
         return out
 
-    def _share(self, count: int, size: int, work: Callable[[int, int], None]) -> None:
+    def _bend(self, y: Residues, layer: LayerPlan, hidden: SecretLayer) -> Residues:
+        """y^2 + s y in three parts, at the square of the scale, or what a second product makes of it."""
+        moduli = self._plan.parameters.moduli[: y.shape[1]]
+        multiples = [(y, int(hidden.slope * layer.scale))] if hidden.slope else []
+        first = self._backend.products(y, y, multiples=multiples, moduli=moduli)
+        if layer.second is None or hidden.second is None:
+            return first
+        u = self._backend.drop(self._relinearised(first), moduli=moduli, count=layer.second.dropped)
+        # A multiple of the modulus is one of its divisors' too: y loses limbs, and keeps its scale and its noise.
+        low, moduli = np.ascontiguousarray(y[:, : u.shape[1]]), moduli[: u.shape[1]]
+        scale, bend = layer.second.scale, hidden.second
+        multiples = [(low, int(bend.slope * (layer.bent_scale / layer.scale)))]
+        if bend.degree == 3:
+            return self._backend.products(low, u, multiples=multiples, moduli=moduli)
+        return self._backend.products(u, u, multiples=[(u, int(bend.factor * scale)), *multiples], moduli=moduli)
+
+    def share(self, count: int, size: int, work: Callable[[int, int], None]) -> None:
         """Do the work on pieces of at most so many, on all threads."""
         pieces = [(first, min(first + size, count)) for first in range(0, count, size)]
         if self._threads == 1:
@@ -258,28 +311,3 @@ class _Evaluation:
             return
         for job in [self._pool.submit(work, first, past) for first, past in pieces]:
             job.result()
-
-
-def _one_limb(terms: Residues, weights: npt.NDArray[np.int64], prime: int) -> Residues:
-    """Weighted sums of rows of one limb: [terms, degree] to [outputs, degree]."""
-    return weighted_sums(terms[:, None, None], weights, moduli=(prime,))[:, 0, 0]
-
-
-def _bent(values: Residues, layer: LayerPlan, hidden: SecretLayer, parameters: Parameters) -> Residues:
-    """x^2 + s x in three parts, at the square of the scale."""
-    moduli = parameters.moduli[: values.shape[2]]
-    zeroth, first = np.ascontiguousarray(values[:, 0]), np.ascontiguousarray(values[:, 1])
-    cross = multiply(zeroth, first, moduli=moduli)
-    found = [multiply(zeroth, zeroth, moduli=moduli), add(cross, cross, moduli=moduli)]
-    if hidden.slope:
-        factor = int(hidden.slope * layer.scale)
-        for part, one in enumerate((zeroth, first)):
-            multiple = times(one, [factor] * len(moduli), moduli=moduli)
-            found[part] = add(found[part], multiple, moduli=moduli)
-    return np.stack([*found, multiply(first, first, moduli=moduli)], axis=1)
-
-
-def _drop(polynomials: Residues, moduli: tuple[int, ...], count: int) -> Residues:
-    for left in range(len(moduli), len(moduli) - count, -1):
-        polynomials = divide_by_last(polynomials, moduli=moduli[:left], form="evaluations")
-    return polynomials

@@ -11,9 +11,11 @@ noise of CKKS, whose independence of rounding errors is assumed here too).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyroots, polyval
 
 from wardline.he.network.stages import Floats, Stage
 
@@ -38,7 +40,7 @@ SMALLEST = 1 / 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gains:
-    """By which factors noise grows from where it arises to what a stage's linear map gives.
+    """By which factors noise grows from where it arises to what a step gives: a linear map, or a first product.
 
     Attributes:
         bound: squared, for any row within the ranges, of all noises of one place together: [outputs].
@@ -69,7 +71,9 @@ def in_slots(deviation: float, degree: int) -> float:
 
 
 def gains_of(stages: tuple[Stage, ...], reach: tuple[Floats, ...], rows: Floats) -> tuple[tuple[Gains, ...], ...]:
-    """For each stage, how noise of the inputs, of the first stage's result, and so on arrives at its result.
+    """For each step, how noise of the inputs, of the first step's result, and so on arrives at its result.
+
+    Steps are the stages' linear maps in order, each followed by its first product u where its polynomial has two.
 
     Args:
         stages: as they are computed.
@@ -77,7 +81,7 @@ def gains_of(stages: tuple[Stage, ...], reach: tuple[Floats, ...], rows: Floats)
         rows: typical inputs [rows, inputs].
 
     Returns:
-        For stage l (from 0) l + 2 gains: of the inputs first, last of what is added to the stage's own result.
+        For step l (from 0) l + 2 gains: of the inputs first, last of what is added to the step's own result.
     """
     bounds: list[Floats] = [np.abs(stages[0].weights)]
     signed: list[Floats] = [stages[0].weights[None]]
@@ -87,21 +91,81 @@ def gains_of(stages: tuple[Stage, ...], reach: tuple[Floats, ...], rows: Floats)
         own = np.eye(len(stage.offset))
         bounds.append(own)
         signed.append(own[None])
-        found.append(
-            tuple(
-                Gains(bound=(bound**2).sum(axis=1), typical=(one**2).sum(axis=2).mean(axis=0))
-                for bound, one in zip(bounds, signed, strict=True)
-            )
-        )
+        found.append(_gains(bounds, signed))
         if index + 1 == len(stages):
             break
         following, slope = stages[index + 1], stage.slope or 0.0
-        steepest = 2 * reach[index] + allowance(reach[index]) + abs(slope)
-        bounds = [(np.abs(following.weights) * steepest) @ bound for bound in bounds]
-        slopes = following.weights * (2 * values + slope)[:, None]
-        signed = [slopes @ one for one in signed]
+        inner = 2 * reach[index] + allowance(reach[index]) + abs(slope)
+        if stage.second is None:
+            bounds = [(np.abs(following.weights) * inner) @ bound for bound in bounds]
+            slopes = following.weights * (2 * values + slope)[:, None]
+            signed = [slopes @ one for one in signed]
+        else:
+            at = (2 * values + slope)[:, :, None]
+            found.append(
+                _gains([*(inner[:, None] * one for one in bounds), own], [*(at * one for one in signed), own[None]])
+            )
+            steepest, of_first = steepness(stage, reach[index])
+            bounds = [(np.abs(following.weights) * steepest) @ bound for bound in bounds]
+            bounds.append(np.abs(following.weights) * of_first)
+            slopes = following.weights * polyval(values, _derivative(stage, 1))[:, None]
+            signed = [slopes @ one for one in signed]
+            at_first = values if stage.degree == 3 else 2 * values * (values + slope) + stage.second.factor
+            signed.append(following.weights * at_first[:, None])
         values = following.linear(stage.bend(values))
     return tuple(found)
+
+
+def _gains(bounds: list[Floats], signed: list[Floats]) -> tuple[Gains, ...]:
+    return tuple(
+        Gains(bound=(bound**2).sum(axis=1), typical=(one**2).sum(axis=2).mean(axis=0))
+        for bound, one in zip(bounds, signed, strict=True)
+    )
+
+
+def steepness(stage: Stage, reach: Floats) -> tuple[Floats, Floats]:
+    """By what noise of numbers y, and noise of the first product u of them, is multiplied at most on its way through.
+
+    With noise e of y and m of u a polynomial of two products becomes p(y + e) + (...) m. The first difference is
+    e times p'(y) + e p''(y) / 2 + ..., noise in slots being complex; what m meets is y + e for degree 3, and for degree
+    4 twice u(y + e), plus m and the factor of u.
+
+    Args:
+        stage: with a second product.
+        reach: the largest absolute values of y, [outputs]; e and m are below their `allowance`.
+
+    Returns:
+        [outputs] each.
+    """
+    assert stage.slope is not None and stage.second is not None
+    far = allowance(reach)
+    steepest = np.zeros(len(reach))
+    for order in range(1, stage.degree + 1):
+        steepest += far ** (order - 1) * largest_size(_derivative(stage, order), reach) / math.factorial(order)
+    if stage.degree == 3:
+        return steepest, reach + far
+    product = first_reach(stage, reach)
+    moved = product + far * (2 * reach + abs(stage.slope) + far)
+    return steepest, 2 * moved + allowance(product) + abs(stage.second.factor)
+
+
+def _derivative(stage: Stage, order: int) -> Floats:
+    return np.asarray(polyder(np.array(stage.powers), order), dtype=np.float64)
+
+
+def first_reach(stage: Stage, reach: Floats) -> Floats:
+    """The largest absolute values of the first product y^2 + s y, for y that reach so far."""
+    return np.asarray(reach * (reach + abs(stage.slope or 0.0)), dtype=np.float64)
+
+
+def largest_size(powers: Sequence[float] | Floats, reach: Floats) -> Floats:
+    """The largest absolute values of a polynomial between -reach and reach, for each of the reaches."""
+    most = np.maximum(np.abs(polyval(reach, powers)), np.abs(polyval(-reach, powers)))
+    for root in polyroots(np.trim_zeros(polyder(powers), "b")) if len(powers) > 2 else ():
+        # A double root may come out with an imaginary part: its real part is as good.
+        here = np.abs(polyval(root.real, powers))
+        most = np.where(abs(root.real) <= reach, np.maximum(most, here), most)
+    return np.asarray(most, dtype=np.float64)
 
 
 def allowance(reach: Floats) -> Floats:
@@ -110,7 +174,7 @@ def allowance(reach: Floats) -> Floats:
 
 
 def total(gains: tuple[Gains, ...], deviations: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """Deviations of a coefficient at a stage's result, [outputs]: for any row within the ranges, and typical ones."""
+    """Deviations of a coefficient at a step's result, [outputs]: for any row within the ranges, and typical ones."""
     bound = sum(one.bound * deviation**2 for one, deviation in zip(gains, deviations, strict=True))
     typical = sum(one.typical * deviation**2 for one, deviation in zip(gains, deviations, strict=True))
     return np.sqrt(np.asarray(bound)), np.sqrt(np.asarray(typical))
@@ -129,8 +193,14 @@ def rounding_bounds(exact: tuple[Stage, ...], rounded: tuple[Stage, ...], reach:
     for index, (stage, other) in enumerate(zip(exact, rounded, strict=True)):
         changed = np.abs(stage.weights - other.weights) @ limit + np.abs(stage.offset - other.offset)
         off = np.abs(other.weights) @ off + changed
-        if stage.slope is not None:
-            largest = reach[index + 1]
+        largest = reach[index + 1]
+        if stage.second is not None:
+            moved = np.zeros(len(off))
+            for order in range(1, stage.degree + 1):
+                moved += off**order * largest_size(_derivative(stage, order), largest) / math.factorial(order)
+            off = moved
+            limit = largest_size(stage.powers, largest)
+        elif stage.slope is not None:
             off = off * (2 * largest + abs(stage.slope) + off)
             limit = largest * (largest + abs(stage.slope))
     return np.asarray(off, dtype=np.float64)

@@ -5,6 +5,12 @@ drops primes so that the scale stays what it was, and squares; the parts of a sq
 has made fewer of them. With scales S and weights' scales V it goes
 
     S0 -> S0 V1 -> (drop) S1 -> S1^2 -> S1^2 V2 -> (drop) S2 -> ... -> reply.
+
+A polynomial of degree 3 or 4 has a second product: u = y^2 + s y is relinearised and brought down to a scale U of its
+own, and then u^2 + f u + c y (or y u + c y) takes three parts to the next linear map. y itself keeps its scale S, since
+it only loses the limbs that u has lost; as an integer c is multiplied by U^2 / S, so that all terms meet exactly:
+
+    S1 -> S1^2 -> (drop) U1 -> U1^2 (or S1 U1) -> U1^2 V2 -> (drop) S2.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.he.network.noise import in_slots
-from wardline.he.network.stages import Floats, Group, Stage
+from wardline.he.network.stages import Floats, Group, SecondBend, Stage
 from wardline.he.parameters import MOST_BITS, Parameters
 from wardline.he.ranges import scaled_rows
 
@@ -28,6 +34,25 @@ BLOCK = 32
 
 CHUNK = 4
 """Ciphertexts that a thread rescales, squares or relinearises at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondPlan:
+    """The first product u = y^2 + s y of a polynomial of degree 3 or 4, as it gets ready for the second one.
+
+    Attributes:
+        degree: of the polynomial, 3 or 4.
+        dropped: primes that are dropped after the first product.
+        scale: of u, after the drop.
+        error: predicted deviation of u that encryption causes, over typical rows.
+        bound: no u of rows within the ranges has more noise, but for a chance of 2^-40.
+    """
+
+    degree: int
+    dropped: int
+    scale: float
+    error: float
+    bound: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +68,10 @@ class LayerPlan:
         dropped: primes that are dropped after them.
         weight_scale: what its weights were multiplied with before they were rounded.
         scale: of its results, after the drop.
-        squared: whether a polynomial of degree 2 follows.
+        squared: whether a polynomial follows.
         error: predicted deviation of its results (before the polynomial) that encryption causes, over typical rows.
         bound: no result of rows within the ranges has more noise, but for a chance of 2^-40.
+        second: of a polynomial of degree 3 or 4; None for one of degree 2, or none.
     """
 
     name: str
@@ -59,6 +85,21 @@ class LayerPlan:
     squared: bool
     error: float
     bound: float
+    second: SecondPlan | None = None
+
+    @property
+    def left(self) -> int:
+        """Limbs that the next layer, or a reply before it was flooded, starts with."""
+        return self.limbs - self.dropped - (0 if self.second is None else self.second.dropped)
+
+    @property
+    def bent_scale(self) -> float:
+        """Of what the polynomial gives, or of the results where there is none."""
+        if not self.squared:
+            return self.scale
+        if self.second is None:
+            return self.scale**2
+        return self.second.scale * (self.scale if self.second.degree == 3 else self.second.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,13 +173,13 @@ class NetworkPlan:
         With polynomials of `4 degree` bytes a limb, the first layer holds its live inputs' second parts and a block of
         32 results in two parts, then squared in three; every layer the sums of the next one in three parts, its own
         results in two, and a block of squares. A thread takes the inputs of a group in one limb, and 60 polynomials to
-        rescale, square or relinearise four ciphertexts.
+        rescale, square or relinearise four ciphertexts, or 100 if it has to do all that for a second product.
         """
         first, *others = self.layers
         most = 0
         for index, layer in enumerate(self.layers):
             left = layer.limbs - layer.dropped
-            following = 3 * self.layers[index + 1].outputs * left if layer.squared else 0
+            following = 3 * self.layers[index + 1].outputs * layer.left if layer.squared else 0
             if index == 0:
                 block = min(BLOCK, layer.outputs)
                 whole = 0 if others else 2 * layer.outputs * left
@@ -149,7 +190,8 @@ class NetworkPlan:
             most = max(most, held + 2 * following)
         terms = max(one.inputs if index else one.live for index, one in enumerate(self.layers))
         outputs = max(one.outputs for one in self.layers)
-        working = threads * (terms + 4 * outputs + 60 * first.limbs) + 16
+        pieces = 60 if all(one.second is None for one in self.layers) else 100
+        working = threads * (terms + 4 * outputs + pieces * first.limbs) + 16
         blas = threads * (1 << 21) + 1024 * (terms + outputs) + 8 * sum(one.inputs * one.outputs for one in self.layers)
         return 4 * self.parameters.degree * (most + working) + blas
 
@@ -164,13 +206,23 @@ class NetworkPlan:
         level = 0
         for layer in self.layers:
             level += layer.dropped
-            kept = 4 * parameters.degree * layer.outputs * (3 if layer.squared else 2) * (layer.limbs - layer.dropped)
+            kept = 4 * parameters.degree * layer.outputs * (3 if layer.squared else 2) * layer.left
+            bent = ", squared" if layer.squared else ""
+            if layer.second is not None:
+                bent = f", polynomial of degree {layer.second.degree}"
             lines.append(
-                f"{layer.name}: {layer.inputs} -> {layer.outputs}{', squared' if layer.squared else ''}; {layer.limbs} "
+                f"{layer.name}: {layer.inputs} -> {layer.outputs}{bent}; {layer.limbs} "
                 f"limbs, {layer.dropped} dropped (level {level}), scale 2^{math.log2(layer.scale):.1f}, weights 2^"
                 f"{math.log2(layer.weight_scale):.0f}, results {kept / 2**20:.1f} MiB, noise {layer.error:.2g}, "
                 f"never above {layer.bound:.2g}"
             )
+            if layer.second is not None:
+                level += layer.second.dropped
+                lines.append(
+                    f"{layer.name}, between its two products: {layer.limbs - layer.dropped} limbs, "
+                    f"{layer.second.dropped} dropped (level {level}), scale 2^{math.log2(layer.second.scale):.1f}, "
+                    f"noise {layer.second.error:.2g}, never above {layer.second.bound:.2g}"
+                )
         if self.flood_bits is None:
             lines.append("no protection: whoever decrypts an answer can learn about the weights")
         else:
@@ -197,8 +249,10 @@ class SecretLayer:
         weights: [outputs, inputs].
         weight_scale: what one stands for, inverted.
         offset: real numbers [outputs].
-        slope: of the polynomial x^2 + slope x behind; None where there is none.
+        slope: of the polynomial x^2 + slope x behind, or of the first product in one of degree 3 or 4; None where there
+            is none.
         blocks: for the first layer, which outputs are computed together from which inputs.
+        second: what follows the first product for degree 3 or 4.
     """
 
     weights: npt.NDArray[np.int64] = field(repr=False)
@@ -206,10 +260,17 @@ class SecretLayer:
     offset: Floats = field(repr=False)
     slope: float | None = field(repr=False)
     blocks: tuple[tuple[Group, ...], ...] = field(repr=False)
+    second: SecondBend | None = field(default=None, repr=False)
 
     def stage(self, name: str = "") -> Stage:
         """The same in real numbers."""
-        return Stage(name=name, weights=self.weights / self.weight_scale, offset=self.offset, slope=self.slope)
+        return Stage(
+            name=name,
+            weights=self.weights / self.weight_scale,
+            offset=self.offset,
+            slope=self.slope,
+            second=self.second,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

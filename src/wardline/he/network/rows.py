@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.network.plan import NetworkPlan
 from wardline.he.network.stages import Floats
-from wardline.he.ranges import OutOfRange, outside, scaled_rows
+from wardline.he.network.tiling import period, slots_of, tiled
+from wardline.he.ranges import OutOfRange, check_rows, scaled_rows
 from wardline.he.seal.lattice import Lattice
 
 
@@ -18,6 +18,8 @@ def encrypt_rows(
     lattice: Lattice, plan: NetworkPlan, rows: Floats, *, out_of_range: OutOfRange = "clip"
 ) -> Iterator[SeededColumns]:
     """Rows as encrypted columns, as many batches as they fill: number j of a batch's rows is ciphertext j.
+
+    Rows that do not fill a batch repeat in its slots, so that an answer can be cut down to them (see `tiling`).
 
     Args:
         lattice: the client's keys, of the plan's parameters.
@@ -32,25 +34,14 @@ def encrypt_rows(
     """
     if lattice.parameters != plan.parameters:
         raise ValueError("the keys were made for other parameters than the network's")
-    if rows.ndim != 2 or not len(rows):
-        raise DataError("there are no rows to score", hint="give at least one row")
-    if rows.shape[1] != plan.inputs:
-        raise DataError(f"rows have {rows.shape[1]} numbers, the network reads {plan.inputs}")
-    if not np.isfinite(rows).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise DataError("a row holds a number that is not finite", where=f"row {bad}", hint="fill or drop such rows")
-    if out_of_range == "refuse" and (far := outside(plan, rows)):
-        raise DataError(
-            f"{far} of {len(rows)} rows have a number outside of the range that the network was compiled for",
-            hint="leave these rows out, or let numbers be clipped",
-        )
+    check_rows(plan, rows, out_of_range=out_of_range)
     return _batches(lattice, plan, rows)
 
 
 def _batches(lattice: Lattice, plan: NetworkPlan, rows: Floats) -> Iterator[SeededColumns]:
     for start in range(0, len(rows), plan.rows):
         columns = np.ascontiguousarray(scaled_rows(plan, rows[start : start + plan.rows]).T)
-        yield lattice.encrypt_slots(columns, scale=plan.input_scale)
+        yield lattice.encrypt_slots(tiled(columns, plan.rows), scale=plan.input_scale)
 
 
 def decrypt_outputs(
@@ -85,5 +76,8 @@ def unsafe_raw_outputs(
     out = np.empty((rows, plan.outputs))
     for batch, reply in enumerate(replies):
         part = out[batch * plan.rows : (batch + 1) * plan.rows]
-        part[:] = lattice.decrypt_slots(reply).T[: len(part)]
+        if period(len(part)) == plan.rows:
+            part[:] = lattice.decrypt_slots(reply).T[: len(part)]
+        else:
+            part[:] = slots_of(lattice.decrypt_polynomials(reply), len(part)).T
     return out

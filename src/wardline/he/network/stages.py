@@ -1,8 +1,8 @@
-"""A program as the encrypted evaluation reads it: matrices, with x^2 + s x of every number in between."""
+"""A program as the encrypted evaluation reads it: matrices, with a polynomial of every number in between."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,22 +20,70 @@ _DENSE = 0.5
 _BLOCK_OUTPUTS = 32
 """Outputs that are computed at once: what bounds the memory of a layer."""
 
+_NEGLIGIBLE = 2.0**-40
+"""A highest term that is so much smaller than another one everywhere in the interval is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondBend:
+    """What a second product makes of y and u = y^2 + s y: u^2 + f u + c y (degree 4), or y u + c y (degree 3).
+
+    Every polynomial of these degrees can be written so, up to a factor and a constant, which maps around it take in.
+
+    Attributes:
+        degree: 3 or 4, of the whole in y.
+        factor: f; 0 for degree 3.
+        slope: c.
+
+    Raises:
+        ValueError: for another degree, or a factor with degree 3.
+    """
+
+    degree: int
+    factor: float = field(default=0.0, repr=False)
+    slope: float = field(default=0.0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.degree not in (3, 4) or (self.degree == 3 and self.factor != 0.0):
+            raise ValueError("a second product gives degree 3, without a factor, or degree 4")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stage:
-    """y = W x + b, and then y^2 + s y of each number, or nothing in the last stage.
+    """y = W x + b, and then u = y^2 + s y of each number and perhaps more of both, or nothing in the last stage.
 
     Attributes:
         name: as people call the linear map.
         weights: W, [outputs, inputs].
         offset: b, [outputs].
         slope: s; None where no polynomial follows.
+        second: what comes after u for degree 3 or 4; None for degree 2 or less.
     """
 
     name: str
     weights: Floats
     offset: Floats
     slope: float | None = None
+    second: SecondBend | None = None
+
+    @property
+    def degree(self) -> int:
+        """Of the polynomial; 1 where there is none."""
+        if self.second is not None:
+            return self.second.degree
+        return 1 if self.slope is None else 2
+
+    @property
+    def powers(self) -> tuple[float, ...]:
+        """The polynomial's coefficients, the lowest first."""
+        if self.slope is None:
+            return (0.0, 1.0)
+        if self.second is None:
+            return (0.0, self.slope, 1.0)
+        inner, factor, slope = self.slope, self.second.factor, self.second.slope
+        if self.second.degree == 3:
+            return (0.0, slope, inner, 1.0)
+        return (0.0, factor * inner + slope, inner**2 + factor, 2 * inner, 1.0)
 
     def linear(self, x: Floats) -> Floats:
         """[rows, inputs] to [rows, outputs], before the polynomial."""
@@ -43,7 +91,14 @@ class Stage:
 
     def bend(self, y: Floats) -> Floats:
         """The polynomial of each number, if there is one."""
-        return y if self.slope is None else y * (y + self.slope)
+        if self.slope is None:
+            return y
+        if self.second is None:
+            return y * (y + self.slope)
+        u = y * (y + self.slope)
+        if self.second.degree == 3:
+            return np.asarray(y * (u + self.second.slope), dtype=np.float64)
+        return np.asarray(u * (u + self.second.factor) + self.second.slope * y, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,11 +117,11 @@ class Group:
 def stages_of(program: Program) -> tuple[Stage, ...]:
     """Stages that compute a program.
 
-    Neighbouring linear maps become one matrix. Of a x^2 + b x + c, a and c go into the map behind; where there is none,
-    a map that only multiplies by a is put there.
+    Neighbouring linear maps become one matrix. A polynomial's last coefficient and its constant go into the map behind;
+    where there is none, a map that only multiplies is put there.
 
     Raises:
-        UsageError: for an activation that is no polynomial, or a polynomial of degree 3 or more.
+        UsageError: for an activation that is no polynomial.
     """
     found: list[Stage] = []
     for layer in program.layers:
@@ -75,24 +130,42 @@ def stages_of(program: Program) -> tuple[Stage, ...]:
                 raise UsageError(
                     f"{layer.kind} is no polynomial", where=layer.name, hint="fit or train a polynomial in its place"
                 )
-            case Polynomial() if layer.degree > 2:
-                raise UsageError(
-                    f"a polynomial of degree {layer.degree} cannot be computed on batch columns",
-                    where=layer.name,
-                    hint="fit one of degree 2",
-                )
-            case Polynomial(degree=2):
-                constant, linear, last = layer.powers
+            case Polynomial():
+                powers = _powers(layer)
+                if len(powers) == 2:
+                    _then(found, _multiples(layer.units, powers[1], powers[0], layer.name))
+                    continue
                 if not found or found[-1].slope is not None:
                     found.append(_multiples(layer.units, 1.0, 0.0, layer.name))
-                found[-1] = replace(found[-1], slope=linear / last)
-                found.append(_multiples(layer.units, last, constant, layer.name))
-            case Polynomial():
-                constant, linear = layer.powers
-                _then(found, _multiples(layer.units, linear, constant, layer.name))
+                slope, second = _bends(powers)
+                found[-1] = replace(found[-1], slope=slope, second=second)
+                found.append(_multiples(layer.units, powers[-1], powers[0], layer.name))
             case _:
                 _then(found, Stage(name=layer.name, weights=layer.matrix(), offset=np.array(layer.offset)))
     return tuple(found)
+
+
+def _powers(layer: Polynomial) -> tuple[float, ...]:
+    """The coefficients, without a highest term of degree 3 or 4 that is nothing but rounding."""
+    powers = layer.powers
+    reach = max(map(abs, layer.interval))
+    while len(powers) > 3 and abs(powers[-1]) * reach ** (len(powers) - 1) <= _NEGLIGIBLE * max(
+        abs(one) * reach**power for power, one in enumerate(powers[:-1])
+    ):
+        powers = powers[:-1]
+    return powers
+
+
+def _bends(powers: tuple[float, ...]) -> tuple[float, SecondBend | None]:
+    """Slope and second bend of a polynomial of degree 2 to 4, divided by its last coefficient."""
+    _, first, *others, last = powers
+    if not others:
+        return first / last, None
+    if len(others) == 1:
+        return others[0] / last, SecondBend(degree=3, slope=first / last)
+    slope = others[1] / last / 2
+    factor = others[0] / last - slope**2
+    return slope, SecondBend(degree=4, factor=factor, slope=first / last - slope * factor)
 
 
 def _multiples(units: int, factor: float, offset: float, name: str) -> Stage:
@@ -126,10 +199,15 @@ def balanced(stages: tuple[Stage, ...], reach: tuple[Floats, ...]) -> tuple[Stag
         if largest == 0.0 or stage.slope is None:
             continue
         now, after = done[index], done[index + 1]
+        second = stage.second
+        if second is not None:
+            second = replace(
+                second, factor=second.factor / largest**2, slope=second.slope / largest ** (stage.degree - 1)
+            )
         done[index] = replace(
-            now, weights=now.weights / largest, offset=now.offset / largest, slope=stage.slope / largest
+            now, weights=now.weights / largest, offset=now.offset / largest, slope=stage.slope / largest, second=second
         )
-        done[index + 1] = replace(after, weights=after.weights * largest**2)
+        done[index + 1] = replace(after, weights=after.weights * largest**stage.degree)
     return tuple(done)
 
 

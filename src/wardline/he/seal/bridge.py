@@ -77,20 +77,26 @@ class SealLattice(OnePlace):
         """The handle of the secret key."""
         return self._key
 
-    def evaluation_keys(self, *, relinearisation: bool = False, steps: Sequence[int] = ()) -> SeededKeys:
+    def evaluation_keys(
+        self, *, relinearisation: bool = False, steps: Sequence[int] = (), elements: Sequence[int] = ()
+    ) -> SeededKeys:
         """Fresh public keys for a server; `wardline.he.frames.evaluation_keys.expand_keys` draws them out.
 
         Args:
             relinearisation: whether products of ciphertexts are to be brought back to two parts.
             steps: by which slots are to be rotated, to the left where above 0; 0 stands for conjugation.
+            elements: powers g of X -> X^g beside those of the steps; odd, above 1, below twice the degree.
 
         Raises:
-            ValueError: for steps beyond the number of slots, or switching keys without a special prime.
+            ValueError: for steps beyond the number of slots, another element, or switching keys without a special
+                prime.
         """
         context, level = self._key.context, self._key.context.key_level
-        if (relinearisation or steps) and self.parameters.special is None:
+        if (relinearisation or steps or elements) and self.parameters.special is None:
             raise ValueError("keys are switched in a special prime, and these parameters have none")
-        elements = sorted({galois_element(step, self.parameters.degree) for step in steps})
+        if any(element % 2 == 0 or not 1 < element < 2 * self.parameters.degree for element in elements):
+            raise ValueError("a galois element is odd, above 1 and below twice the degree")
+        every = sorted({*elements, *(galois_element(step, self.parameters.degree) for step in steps)})
         make = context.seal.KeyGenerator(context.handle, unsafe_secret(self._key))
         limbs = len(self.parameters.moduli)
         one_key = 16 * level.limbs * level.degree + _HEAD_BYTES
@@ -105,7 +111,7 @@ class SealLattice(OnePlace):
                 content = self._saved(make.create_relin_keys(), scratch, most_bytes=limbs * one_key)
                 relinearising = read_switching_keys(content, level=level, digits=limbs)[0]
             galois: dict[int, SeededKey] = {}
-            for element in elements:  # one at a time, so that only one is in memory twice
+            for element in every:  # one at a time, so that only one is in memory twice
                 keys = make.create_galois_keys([element])
                 content = self._saved(keys, scratch, most_bytes=limbs * one_key + 8 * level.degree)
                 galois[element] = read_switching_keys(content, level=level, digits=limbs)[(element - 1) // 2]

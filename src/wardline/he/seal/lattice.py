@@ -27,8 +27,10 @@ class Lattice(Protocol):
         """What the secret key belongs to."""
         ...
 
-    def evaluation_keys(self, *, relinearisation: bool = False, steps: Sequence[int] = ()) -> SeededKeys:
-        """Fresh public keys for the server, with those that switch keys after products and rotations by `steps`."""
+    def evaluation_keys(
+        self, *, relinearisation: bool = False, steps: Sequence[int] = (), elements: Sequence[int] = ()
+    ) -> SeededKeys:
+        """Fresh public keys for the server: to switch after products, rotations by `steps`, and X -> X^g."""
         ...
 
     def encrypt_coefficients(self, values: Integers) -> SeededColumns:

@@ -13,6 +13,7 @@ from wardline.core.checks import at_least, positive
 from wardline.serve.scoring.refusals import Reason, Refusal
 
 _MOST_BUCKETS = 4096
+_LONGEST_SESSION = 24 * 3600  # a seventh of the time for which the meter knows a request by its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,12 @@ class ServiceLimits:
         keys_per_client: sets of evaluation keys that are kept; the one used longest ago makes room.
         longest_seconds: that a call may ask for. A call without a deadline is refused.
         threads: that compute.
+        memory_bytes: of requests in work and evaluations together.
 
-    Memory: a request in work holds one frame, its residues and one answer, so all of them take at most `requests` times
-    about ten times the bytes of a frame, and kept keys `sessions` times their size; streams are not collected.
+    Memory: a request in work holds one frame, its residues and one answer, for which six times the model's largest
+    frame is set aside; evaluations take what the plan's `memory_bytes` says, once for a model whose batches are shared
+    by all threads and once for each thread otherwise. So many requests are in work at once as `memory_bytes` has room
+    for, and no more than `requests`. Kept keys come on top: at most `sessions` times twice the bytes of their frame.
     """
 
     rows_per_request: int = 1 << 20
@@ -47,6 +51,7 @@ class ServiceLimits:
     keys_per_client: int = 4
     longest_seconds: float = 600.0
     threads: int = 1
+    memory_bytes: int = 8 << 30
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -55,6 +60,10 @@ class ServiceLimits:
                 positive(name, value)
             else:
                 at_least(name, value, 1)
+        if self.session_seconds > _LONGEST_SESSION:
+            raise ValueError(
+                f"a session lives for {_LONGEST_SESSION} seconds at most, less than a request is remembered"
+            )
 
 
 class Admission:
@@ -62,11 +71,15 @@ class Admission:
 
     Args:
         limits: what is taken.
+        places: requests in work at once; None takes what the limits say.
         now: a clock that never goes back, in seconds.
     """
 
-    def __init__(self, limits: ServiceLimits, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: ServiceLimits, *, places: int | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limits = limits
+        self._places = limits.requests if places is None else places
         self._now = now
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # calls left, at what time
@@ -97,8 +110,8 @@ class Admission:
             Refusal: if there is none.
         """
         with self._lock:
-            if self._working.total() >= self._limits.requests:
-                raise Refusal(Reason.BUSY, f"{self._limits.requests} requests are in work")
+            if self._working.total() >= self._places:
+                raise Refusal(Reason.BUSY, f"{self._places} requests are in work")
             if self._working[client] >= self._limits.requests_per_client:
                 raise Refusal(Reason.BUSY, f"{self._limits.requests_per_client} requests of this client are in work")
             self._working[client] += 1

@@ -16,7 +16,9 @@ def in_chunks(frame: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes
         yield frame[start : start + chunk_bytes]
 
 
-def next_frame(chunks: Iterator[bytes], kind: Kind, *, limits: Limits, chunk_bytes: int = CHUNK_BYTES) -> bytes | None:
+def next_frame(
+    chunks: Iterator[bytes], kind: Kind, *, limits: Limits, chunk_bytes: int = CHUNK_BYTES
+) -> memoryview | None:
     """The next frame of a stream, put together; None where the stream has ended.
 
     Args:
@@ -36,14 +38,16 @@ def next_frame(chunks: Iterator[bytes], kind: Kind, *, limits: Limits, chunk_byt
     said = announced(first, limits=limits)
     if said.kind is not kind:
         raise IntegrityError("the frame is of another kind than is expected here")
-    pieces, missing = [first], said.total_bytes - len(first)
+    # It grows with what really comes, so that an announcement alone takes no memory.
+    frame, piece, missing = bytearray(), first, said.total_bytes
     while True:
-        if missing < 0 or (missing and len(pieces[-1]) != chunk_bytes) or len(pieces[-1]) > chunk_bytes:
-            raise IntegrityError("a frame is not cut as it has to be")
-        if not missing:
-            return b"".join(pieces) if len(pieces) > 1 else first
-        piece = next(chunks, None)
-        if not piece:
-            raise IntegrityError("a frame is cut short")
-        pieces.append(piece)
         missing -= len(piece)
+        if missing < 0 or (missing and len(piece) != chunk_bytes) or len(piece) > chunk_bytes:
+            raise IntegrityError("a frame is not cut as it has to be")
+        frame += piece
+        if not missing:
+            return memoryview(frame)
+        following = next(chunks, None)
+        if not following:
+            raise IntegrityError("a frame is cut short")
+        piece = following

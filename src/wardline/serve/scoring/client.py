@@ -9,14 +9,15 @@ import numpy.typing as npt
 
 from wardline.core.progress import NoProgress, Progress
 from wardline.he.ciphertext import Ciphertext, SeededKeys
-from wardline.he.linear.plan import Floats
-from wardline.he.linear.rows import decrypt_scores, encrypt_rows, unsafe_raw_scores
-from wardline.he.ranges import outside
+from wardline.he.compiled.kinds import Floats
 from wardline.he.seal.lattice import Lattice
 from wardline.serve.scoring.connection import ScoringConnection
 
 _BATCHES = 16
-"""Batches in one request: what is held in memory, and what is lost with an answer that is."""
+"""Batches in one request, unless they are large: what is held in memory, and what is lost with an answer that is."""
+
+_REQUEST_BYTES = 256 * 1024 * 1024
+"""Beyond so many bytes a request holds one batch."""
 
 
 class ScoringClient:
@@ -32,6 +33,9 @@ class ScoringClient:
     Raises:
         ValueError: for keys of other parameters than the model's.
 
+    Models of every kind are scored alike. A network's rows are charged by full batches and, of what is left, by the
+    next power of two: see `PublicModel.charged`.
+
     Guarantee: the service sees ciphertexts of 128-bit security, the number of rows and when they came. It answers with
     what it likes: a malicious service can answer wrongly, and nothing here notices; do not tell it what its answers
     decrypted to. Scores are rounded to the plan's step and may be shown to others; `unsafe_raw` may not.
@@ -45,11 +49,12 @@ class ScoringClient:
         keys: SeededKeys | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if lattice.parameters != connection.public.plan.parameters:
+        public = connection.public
+        if lattice.parameters != public.plan.parameters:
             raise ValueError("the key was made for other parameters than the model's")
         self._connection = connection
         self._lattice = lattice
-        self._keys = keys or lattice.evaluation_keys()
+        self._keys = keys or public.kind.make_keys(lattice, public.plan)
         self._progress = progress or NoProgress()
 
     @property
@@ -59,7 +64,7 @@ class ScoringClient:
 
     def outside(self, rows: Floats) -> int:
         """How many rows have a feature outside of the range that the model was compiled for."""
-        return outside(self._connection.public.plan, rows)
+        return self._connection.public.outside(rows)
 
     def score(self, rows: npt.NDArray[np.floating]) -> Floats:
         """Rounded scores, [rows, outputs].
@@ -73,14 +78,18 @@ class ScoringClient:
             ServiceError, BudgetError, IntegrityError: as of `ScoringConnection.exchange`.
         """
         values = np.asarray(rows, dtype=np.float64)
-        replies = self._replies(values)
-        return decrypt_scores(self._lattice, self._connection.public.plan, replies, rows=len(values))
+        replies, public = self._replies(values), self._connection.public
+        return public.kind.client.decrypt(self._lattice, public.plan, replies, rows=len(values))
 
     def unsafe_raw_scores(self, rows: npt.NDArray[np.floating]) -> Floats:
-        """Scores with their noise, for the owner of the key alone; see `wardline.he.linear.rows.unsafe_raw_scores`."""
+        """Scores with their noise, for the owner of the key alone.
+
+        Their noise depends on the secret key. Whoever else sees enough of them beside the ciphertexts may find it out
+        (Li and Micciancio 2021).
+        """
         values = np.asarray(rows, dtype=np.float64)
-        replies = self._replies(values)
-        return unsafe_raw_scores(self._lattice, self._connection.public.plan, replies, rows=len(values))
+        replies, public = self._replies(values), self._connection.public
+        return public.kind.client.unsafe_raw(self._lattice, public.plan, replies, rows=len(values))
 
     def decide(self, rows: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
         """The index of each row's class, from rounded scores.
@@ -92,14 +101,15 @@ class ScoringClient:
 
     def _replies(self, rows: Floats) -> Sequence[Sequence[Ciphertext]]:
         public = self._connection.public
+        plan = public.plan
         # Looks at all rows before the first is encrypted.
-        batches = encrypt_rows(self._lattice, public.plan, rows, out_of_range=public.out_of_range)
-        degree = public.plan.parameters.slots
+        batches = public.kind.client.encrypt(self._lattice, plan, rows, out_of_range=public.out_of_range)
+        at_once = plan.rows * max(1, min(_BATCHES, _REQUEST_BYTES // plan.upload_bytes))
         replies: list[list[Ciphertext]] = []
         self._progress.start("score", total=len(rows))
-        for start in range(0, len(rows), _BATCHES * degree):
-            count = min(_BATCHES * degree, len(rows) - start)
-            columns = [next(batches) for _ in range(-(-count // degree))]
+        for start in range(0, len(rows), at_once):
+            count = min(at_once, len(rows) - start)
+            columns = [next(batches) for _ in range(public.batches(count))]
             replies += self._connection.exchange(columns, self._keys, rows=count)
             self._progress.advance(start + count)
         self._progress.finish(f"{len(rows)} rows")

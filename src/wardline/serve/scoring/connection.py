@@ -16,7 +16,6 @@ from wardline.he.frames.evaluation_keys import keys_digest, write_evaluation_key
 from wardline.he.frames.layout import Kind
 from wardline.he.frames.replies import read_replies
 from wardline.he.frames.session import Binding, Session
-from wardline.he.linear.plan import LEFT_OUT
 from wardline.serve.scoring.certificates import TlsFiles
 from wardline.serve.scoring.chunks import in_chunks, next_frame
 from wardline.serve.scoring.messages import (
@@ -138,7 +137,7 @@ class ScoringConnection:
         Args:
             columns: batches of rows; all but the last one full.
             keys: the client's evaluation keys, uploaded if the service has not got them.
-            rows: in all batches, which are charged.
+            rows: in all batches; what is charged for them says `PublicModel.charged`.
 
         Returns:
             For each batch the ciphertexts of its outputs.
@@ -150,9 +149,8 @@ class ScoringConnection:
             ValueError: if the batches do not fit the rows.
         """
         public = self.public
-        degree = public.plan.parameters.slots
-        if rows < 1 or len(columns) != -(-rows // degree):
-            raise ValueError(f"{rows} rows need {-(-rows // degree)} batches")
+        if rows < 1 or len(columns) != public.batches(rows):
+            raise ValueError(f"{rows} rows need {public.batches(rows)} batches")
         asked = Binding.fresh(model=public.digest, parts=len(columns))
 
         def once() -> list[list[Ciphertext]]:
@@ -166,7 +164,9 @@ class ScoringConnection:
             def messages() -> Iterator[bytes]:
                 yield header
                 for one, binding in zip(columns, bindings, strict=True):
-                    frame = write_columns(one, session=session, binding=binding, dropped_bits=LEFT_OUT)
+                    frame = write_columns(
+                        one, session=session, binding=binding, dropped_bits=public.columns.dropped_bits
+                    )
                     self._sent += len(frame)
                     yield from in_chunks(frame)
 
@@ -188,8 +188,7 @@ class ScoringConnection:
         _, found = read_replies(
             frame, parameters=public.plan.parameters, session=session, limits=public.limits, binding=binding
         )
-        if len(found) != public.plan.outputs or any(len(one.parts) != 2 for one in found):
-            raise IntegrityError("the answer has another number of ciphertexts than the model", where=self._address)
+        public.check_replies(found, where=self._address)
         return found
 
     def _session(self, keys: SeededKeys) -> Session:

@@ -6,7 +6,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wardline.core import make_folder
@@ -14,15 +15,18 @@ from wardline.core.checks import at_least
 from wardline.core.errors import IntegrityError, WorkspaceError
 from wardline.serve.scoring.refusals import Reason, Refusal
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS spent (
-    model BLOB NOT NULL, client TEXT NOT NULL, rows INTEGER NOT NULL CHECK (rows >= 0), PRIMARY KEY (model, client)
-) WITHOUT ROWID, STRICT;
-CREATE TABLE IF NOT EXISTS requests (
-    client TEXT NOT NULL, request BLOB NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (client, request)
-) WITHOUT ROWID, STRICT;
-"""
-_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS spent (model BLOB NOT NULL, client TEXT NOT NULL,"
+    " rows INTEGER NOT NULL CHECK (rows >= 0),"
+    " PRIMARY KEY (model, client)) WITHOUT ROWID, STRICT",
+    "CREATE TABLE IF NOT EXISTS requests (client TEXT NOT NULL, request BLOB NOT NULL, rows INTEGER NOT NULL,"
+    " charged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (client, request)) WITHOUT ROWID, STRICT",
+    "CREATE INDEX IF NOT EXISTS requests_charged ON requests (charged)",
+)
+_VERSION = 2
+
+REMEMBERED_SECONDS = 7 * 24 * 3600
+"""For so long the name of a request is kept after it was charged."""
 
 
 class RowMeter:
@@ -30,6 +34,7 @@ class RowMeter:
 
     Args:
         path: the file; made, readable for its owner alone, if it is missing.
+        now: the time in seconds since 1970, by which old names of requests are forgotten.
 
     Raises:
         WorkspaceError: if it cannot be written.
@@ -38,10 +43,16 @@ class RowMeter:
     Guarantee: a charge that `charge` returned from is on the disk (SQLite with a write-ahead log and full
     synchronisation) and never given back; a request is charged at most once, by however many processes share the file;
     and no client is charged beyond its allowance. Whoever can write the file can undo that.
+
+    Names of requests are forgotten after a week, so that the file does not grow without end. A frame is bound to a
+    session, which no service lets live so long: what is sent again later is refused with its session, before it comes
+    here. If a clock that jumps forgets a name too early, the request is charged anew before it is answered: rows are
+    never had for nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self._lock = threading.Lock()
+        self._now = now
         make_folder(path.parent)
         try:
             # The file and, by SQLite's rule, its log are made with this mode.
@@ -71,9 +82,12 @@ class RowMeter:
             WorkspaceError: if it cannot be written down.
         """
         at_least("rows", rows, 1)
+        now = int(self._now())
         with self._lock, self._transaction() as database:
+            database.execute("DELETE FROM requests WHERE charged < ?", (now - REMEMBERED_SECONDS,))
             new = database.execute(
-                "INSERT INTO requests VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING rows", (client, request, rows)
+                "INSERT INTO requests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING rows",
+                (client, request, rows, now),
             ).fetchone()
             if new is None:
                 raise Refusal(Reason.REPLAY, "the request was charged before, and is not answered twice")
@@ -104,10 +118,16 @@ class RowMeter:
         with self._lock:
             self._database.execute("PRAGMA journal_mode = WAL").fetchone()
             self._database.execute("PRAGMA synchronous = FULL")
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
+        with self._lock, self._transaction() as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version not in (0, 1, _VERSION):
                 raise IntegrityError(f"the account of rows is of version {version}", where=str(path))
-            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            if version == 1:  # it kept names without their time: they count as charged now
+                database.execute("ALTER TABLE requests ADD COLUMN charged INTEGER NOT NULL DEFAULT 0")
+                database.execute("UPDATE requests SET charged = ?", (int(self._now()),))
+            for statement in _SCHEMA:
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -84,7 +84,7 @@ class ScoringServer:
     def __init__(self, scoring: Scoring, address: str, *, tls: TlsFiles, log: EventLog | None = None) -> None:
         self._scoring = scoring
         self._log = log
-        self._admission = Admission(scoring.limits)
+        self._admission = Admission(scoring.limits, places=scoring.places)
         pair = tls.read()
         workers = scoring.limits.requests + _QUICK_CALLS
         self._server = grpc.server(

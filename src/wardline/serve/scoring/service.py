@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from wardline.core.errors import IntegrityError
+from wardline.core.errors import IntegrityError, UsageError
 from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns
 from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.frames.columns import read_columns, write_columns
@@ -54,6 +54,9 @@ class Scoring:
         limits: what is taken.
         metrics: what is counted.
 
+    Raises:
+        UsageError: if one request of the model takes more memory than the service has.
+
     Every method names the client as its certificate does, and raises `Refusal` for what is not answered and
     `IntegrityError` for bytes that are not what they should be; the service goes on after both.
     """
@@ -73,13 +76,35 @@ class Scoring:
         self._meter = meter
         self._allowance = allowance
         self._sessions = SessionTable(self.limits)
-        self._frame_limits = evaluator.public.limits
-        self._parameters = evaluator.public.plan.parameters
-        self._pool = ThreadPoolExecutor(max_workers=self.limits.threads, thread_name_prefix="evaluation")
+        public = evaluator.public
+        self._frame_limits = public.limits
+        self._plan = public.plan
+        self._parameters = public.plan.parameters
+        # A large batch is shared by all threads, one after the other; small ones have a thread each.
+        self._workers = 1 if evaluator.spreads else self.limits.threads
+        self._pool = ThreadPoolExecutor(max_workers=self._workers, thread_name_prefix="evaluation")
+        self.places = self._places()
 
     def close(self) -> None:
         """End all threads; evaluations that wait are dropped."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _places(self) -> int:
+        """How many requests may be in work at once within the memory that the service has.
+
+        A request holds a frame and its residues, at most `6 frame_bytes` while it is read, and an answer; evaluations
+        take what the plan says.
+        """
+        limits, threads = self.limits, self.limits.threads if self._workers == 1 else 1
+        computing = self._workers * self._plan.memory_bytes(threads)
+        each = 6 * self._frame_limits.frame_bytes
+        if computing + each > limits.memory_bytes:
+            raise UsageError(
+                f"a request of this model takes up to {(computing + each) / 2**30:.1f} GiB of memory, and there are "
+                f"{limits.memory_bytes / 2**30:.1f}",
+                hint="give the service more memory, or compile the model for fewer features",
+            )
+        return min(limits.requests, (limits.memory_bytes - computing) // each)
 
     def warm_up(self) -> None:
         """Go all the way once, so that no client waits for kernels to be compiled."""
@@ -87,7 +112,9 @@ class Scoring:
         session, binding = Session.generate(), Binding.fresh(model=self._evaluator.digest)
         frame = write_evaluation_keys(keys, session=session, binding=binding)
         _, keys = read_evaluation_keys(frame, parameters=self._parameters, session=session, limits=self._frame_limits)
-        frame = write_columns(columns, session=session, binding=binding)
+        frame = write_columns(
+            columns, session=session, binding=binding, dropped_bits=self._evaluator.public.columns.dropped_bits
+        )
         _, columns = read_columns(frame, parameters=self._parameters, session=session, limits=self._frame_limits)
         write_replies(self._evaluator.evaluate(columns, expand_keys(keys), rows=1), session=session, binding=binding)
 
@@ -131,9 +158,8 @@ class Scoring:
             messages: as they come.
             waited_for: whether anybody still waits for the answer.
 
-        Guarantee: nothing is computed before all rows of the request are charged, and a request that was charged is
-        never computed again, in this process or a later one with the same account. What is computed tells nothing of
-        rows beyond those that were charged.
+        Guarantee: nothing is computed before all rows that the answer tells of are charged, and a request that was
+        charged is never computed again while its session lives, in this process or a later one with the same account.
         """
         asked = Score.from_bytes(_first(messages))
         opened = self._sessions.find(client, asked.session)
@@ -141,8 +167,8 @@ class Scoring:
         keys = self._sessions.keys(opened)
         if asked.rows > self.limits.rows_per_request:
             raise Refusal(Reason.TOO_LARGE, f"a request has at most {self.limits.rows_per_request} rows")
-        degree = self._parameters.slots
-        parts = -(-asked.rows // degree)
+        full = self._plan.rows
+        parts = -(-asked.rows // full)
         for part in range(parts):
             binding = Binding(request=asked.request, model=asked.model, part=part, parts=parts)
             frame = self._frame(messages, Kind.COLUMNS)
@@ -158,26 +184,28 @@ class Scoring:
                 self._charge(client, asked)
             if not waited_for():
                 raise Refusal(Reason.LATE, "nobody waits for the answer")
-            replies = self._computed(columns, keys, rows=min(degree, asked.rows - part * degree))
+            replies = self._computed(columns, keys, rows=min(full, asked.rows - part * full))
             answer = write_replies(replies, session=opened.session, binding=binding)
             self.metrics.traffic(received=len(frame), sent=len(answer))
             yield from in_chunks(answer)
         _end(messages)
 
     def _charge(self, client: str, asked: Score) -> None:
+        rows = self._evaluator.charged(asked.rows)
         self._meter.charge(
             client,
             model=asked.model,
             request=asked.request,
-            rows=asked.rows,
+            rows=rows,
             allowance=self._allowance[client],
         )
-        self.metrics.rows(client, asked.rows)
+        self.metrics.rows(client, rows)
 
     def _computed(self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int) -> tuple[Ciphertext, ...]:
         def timed() -> tuple[Ciphertext, ...]:
             start = time.perf_counter()
-            found = self._evaluator.evaluate(columns, keys, rows=rows)
+            threads = self.limits.threads if self._workers == 1 else 1
+            found = self._evaluator.evaluate(columns, keys, rows=rows, threads=threads)
             self.metrics.evaluation(time.perf_counter() - start)
             return found
 
@@ -187,7 +215,7 @@ class Scoring:
         if digest != self._evaluator.digest:
             raise Refusal(Reason.MODEL, "another model is served here")
 
-    def _frame(self, messages: Iterator[bytes], kind: Kind) -> bytes:
+    def _frame(self, messages: Iterator[bytes], kind: Kind) -> memoryview:
         frame = next_frame(messages, kind, limits=self._frame_limits)
         if frame is None:
             raise IntegrityError("the stream ends before its frames have come")

@@ -60,7 +60,7 @@ def test_every_byte_of_the_weights_counts(folder: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused(folder: Path, compiled: Compiled) -> None:
-    again = pack_weights(compiled.evaluator.secret)
+    again = pack_weights(compiled.evaluator.secret, compiled.public.plan)
     assert again.sha256 != compiled.weights.sha256, "the salt is fresh, so nobody can try weights against the digest"
     (folder / WEIGHTS_FILE).write_bytes(again.content)
     with pytest.raises(IntegrityError, match="written with"):
@@ -71,7 +71,7 @@ def test_weights_of_another_model_are_refused(folder: Path, compiled: Compiled) 
 
 def test_weights_beyond_their_plan_are_refused(tmp_path: Path, compiled: Compiled) -> None:
     secret = replace(compiled.evaluator.secret, weights=compiled.evaluator.secret.weights * 1000)
-    packed = pack_weights(secret)
+    packed = pack_weights(secret, compiled.public.plan)
     write_model(tmp_path / "large", replace(compiled.public, weights_sha256=packed.sha256), packed)
     with pytest.raises(IntegrityError, match="larger than their plan"):
         read_model(tmp_path / "large")

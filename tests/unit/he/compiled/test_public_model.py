@@ -48,7 +48,7 @@ def changed(compiled: Compiled, *path: Any, to: object) -> bytes:
 @pytest.mark.parametrize(
     ("path", "to"),
     [
-        (("schema",), "wardline compiled model/2"),
+        (("schema",), "wardline compiled model/1"),
         (("plan", "outputs"), 3),
         (("plan", "outputs"), True),
         (("plan", "flood_bits"), 39),
@@ -58,10 +58,12 @@ def changed(compiled: Compiled, *path: Any, to: object) -> bytes:
         (("plan", "parameters", "degree"), 2048),
         (("plan", "parameters", "plain_modulus"), None),
         (("features",), []),
-        (("features", 0, "half_width"), 0),
-        (("features", 0, "name"), "y"),
-        (("features", 0, "name"), ""),
-        (("features", 0, "centre"), None),
+        (("plan", "half_width", 0), 0),
+        (("plan", "half_width"), [1.0]),
+        (("plan", "centre", 0), None),
+        (("features", 0), "y"),
+        (("features", 0), ""),
+        (("features", 0), 1),
         (("meaning", "classes"), "ab"),
         (("meaning", "classes"), ["left"]),
         (("meaning", "gives"), "oracle"),
@@ -76,7 +78,9 @@ def test_what_does_not_fit_is_refused(compiled: Compiled, path: tuple[Any, ...],
 
 
 def test_other_kinds_are_refused_by_name(compiled: Compiled) -> None:
-    with pytest.raises(UsageError, match="not linear"):
+    with pytest.raises(UsageError, match="none of linear, network"):
+        PublicModel.from_bytes(changed(compiled, "kind", to="oracle"))
+    with pytest.raises(IntegrityError):
         PublicModel.from_bytes(changed(compiled, "kind", to="network"))
 
 

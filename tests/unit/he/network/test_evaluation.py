@@ -20,6 +20,7 @@ from wardline.he.network.choice import plan_network, unsafe_plan_unprotected_net
 from wardline.he.network.evaluation import replies, unsafe_replies
 from wardline.he.network.plan import FLOOD_BITS
 from wardline.he.network.rows import decrypt_outputs, encrypt_rows, unsafe_raw_outputs
+from wardline.he.network.tiling import period
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,8 @@ def test_replies_are_flooded(protected) -> None:
     """Of 8,000 slots the noise is as large as planned: 8 % off has a probability below 1e-6, a bare reply 2^30 less."""
     _, sample, plan, secret, lattice, keys, columns = protected
     exact = secret.simulate(sample, plan)
-    planned = 2.0**plan.flood_bits / plan.layers[-1].scale * math.sqrt(plan.parameters.degree / 6)
+    alone = 2.0**plan.flood_bits / plan.layers[-1].scale * math.sqrt(plan.parameters.degree / 6)
+    planned = alone * math.sqrt(2 * period(len(sample)) / plan.rows)  # what repetitions leave of it
     raw = [
         unsafe_raw_outputs(lattice, plan, [replies(columns, keys, plan=plan, secret=secret)], rows=len(sample)) - exact
         for _ in range(14)

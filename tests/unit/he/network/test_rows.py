@@ -49,11 +49,11 @@ def test_bad_rows_are_refused_before_anything_is_encrypted(planned) -> None:
     _, sample, plan, _, lattice, _ = planned
     broken = sample[:3].copy()
     broken[2, 0] = np.nan
-    with pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="not a finite"):
         encrypt_rows(lattice, plan, broken)
     with pytest.raises(DataError, match="no rows"):
         encrypt_rows(lattice, plan, sample[:0])
-    with pytest.raises(DataError, match="the network reads 3"):
+    with pytest.raises(DataError, match="the model reads 3"):
         encrypt_rows(lattice, plan, sample[:, :2])
 
 

@@ -11,7 +11,7 @@ from wardline.core import UsageError
 from wardline.he.compiler.convolution import average_pool, convolve
 from wardline.he.compiler.layers import Activation, Affine, Diagonal, Polynomial
 from wardline.he.compiler.program import Meaning, Program
-from wardline.he.network.stages import balanced, blocks_of, groups_of, last_uses, most_live, stages_of
+from wardline.he.network.stages import SecondBend, balanced, blocks_of, groups_of, last_uses, most_live, stages_of
 
 
 def through(stages, values):
@@ -24,7 +24,7 @@ def make(*layers, inputs: int) -> Program:
     return Program(input_shape=(inputs,), layers=layers, meaning=Meaning(gives="values"))
 
 
-KINDS = st.lists(st.sampled_from(["dense", "diagonal", "square", "line"]), max_size=6)
+KINDS = st.lists(st.sampled_from(["dense", "diagonal", "square", "cube", "fourth", "line"]), max_size=6)
 
 
 @given(seed=st.integers(0, 10_000), kinds=KINDS)
@@ -40,8 +40,8 @@ def test_stages_compute_the_program(seed: int, kinds: list[str]) -> None:
                 width = new
             case "diagonal":
                 layers.append(Diagonal(factors=generator.normal(size=width), offset=generator.normal(size=width)))
-            case "square":
-                powers = tuple(generator.uniform(0.1, 0.9, 3))
+            case "square" | "cube" | "fourth":
+                powers = tuple(generator.uniform(0.1, 0.9, {"square": 3, "cube": 4, "fourth": 5}[kind]))
                 layers.append(Polynomial(coefficients=powers, units=width))
             case "line":
                 layers.append(Polynomial(coefficients=tuple(generator.normal(size=2)), units=width))
@@ -88,10 +88,38 @@ def test_an_output_without_weights_is_computed_too() -> None:
     assert sorted(outputs) == [0, 1, 2]
 
 
+@given(
+    powers=st.lists(st.floats(-2.0, 2.0, width=32), min_size=4, max_size=5).filter(lambda one: abs(one[-1]) > 1e-2),
+    basis=st.sampled_from(["power", "chebyshev"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_polynomials_of_degree_3_and_4_take_two_products(powers: list[float], basis: str) -> None:
+    layer = Polynomial(coefficients=tuple(powers), units=1, basis=basis, interval=(-2.0, 3.0))
+    one, two = stages_of(make(layer, inputs=1))
+    assert one.degree == len(powers) - 1
+    assert two.slope is None
+    x = np.linspace(-2, 3, 21)[:, None]
+    terms = sum(abs(power) * np.abs(x) ** place for place, power in enumerate(one.powers))
+    # The terms of the products may cancel: what rounding leaves is in proportion to them.
+    atol = 1e-12 * abs(layer.powers[-1]) * float((terms + (x**2 + abs(one.slope or 0.0) * np.abs(x)) ** 2).max())
+    np.testing.assert_allclose(through((one, two), x), layer.apply(x), rtol=1e-9, atol=atol + 1e-12)
+    values = sum(power * x**place for place, power in enumerate(one.powers))
+    np.testing.assert_allclose(values, one.bend(x), rtol=1e-9, atol=atol / abs(layer.powers[-1]) + 1e-9)
+
+
+def test_a_highest_term_of_rounding_errors_is_left_out() -> None:
+    even = Polynomial(coefficients=(0.1, 0.5, 0.3, 1e-17), units=2, interval=(-2.0, 2.0))
+    assert stages_of(make(even, inputs=2))[0].degree == 2
+
+
+def test_what_is_no_second_product_is_refused() -> None:
+    with pytest.raises(ValueError, match="degree 3, without a factor"):
+        SecondBend(degree=3, factor=1.0)
+    with pytest.raises(ValueError, match="or degree 4"):
+        SecondBend(degree=5)
+
+
 def test_what_cannot_be_computed_is_named() -> None:
-    cubic = Polynomial(coefficients=(0.0, 0.0, 0.0, 1.0), units=2, name="third")
-    with pytest.raises(UsageError, match="degree 3"):
-        stages_of(make(cubic, inputs=2))
     with pytest.raises(UsageError, match="relu is no polynomial"):
         stages_of(make(Activation(kind="relu", units=2), inputs=2))
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wardline.core import IntegrityError, WorkspaceError
-from wardline.serve.scoring.meter import RowMeter
+from wardline.serve.scoring.meter import REMEMBERED_SECONDS, RowMeter
 from wardline.serve.scoring.refusals import Reason, Refusal
 
 MODEL = bytes(32)
@@ -56,7 +56,7 @@ def test_what_was_charged_outlives_a_kill(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
-from wardline.serve.scoring.meter import RowMeter
+from wardline.serve.scoring.meter import REMEMBERED_SECONDS, RowMeter
 meter = RowMeter(Path(sys.argv[1]))
 meter.charge("alice", model=bytes(32), request=bytes(16), rows=7, allowance=10)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -119,3 +119,33 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(WorkspaceError):
         RowMeter(tmp_path / "folder")
+
+
+def test_names_of_requests_are_forgotten_after_a_week_and_rows_never(tmp_path: Path) -> None:
+    at = [1_000_000.0]
+    meter = RowMeter(tmp_path / "rows.sqlite", now=lambda: at[0])
+    meter.charge("alice", model=MODEL, request=name(1), rows=6, allowance=20)
+    at[0] += REMEMBERED_SECONDS
+    assert tried(meter, 1, 1) is Reason.REPLAY
+    at[0] += 1
+    # The name is new again, and is charged as a new one is.
+    assert meter.charge("alice", model=MODEL, request=name(1), rows=6, allowance=20) == 8
+    with sqlite3.connect(tmp_path / "rows.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+
+
+def test_an_account_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "rows.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE spent (model BLOB NOT NULL, client TEXT NOT NULL, rows INTEGER NOT NULL CHECK (rows >= 0),"
+            " PRIMARY KEY (model, client)) WITHOUT ROWID, STRICT;"
+            "CREATE TABLE requests (client TEXT NOT NULL, request BLOB NOT NULL, rows INTEGER NOT NULL,"
+            " PRIMARY KEY (client, request)) WITHOUT ROWID, STRICT; PRAGMA user_version = 1;"
+        )
+        database.execute("INSERT INTO spent VALUES (?, 'alice', 9)", (MODEL,))
+        database.execute("INSERT INTO requests VALUES ('alice', ?, 9)", (name(7),))
+    for _ in range(2):
+        meter = RowMeter(tmp_path / "rows.sqlite")
+        assert meter.spent("alice", model=MODEL) == 9
+        assert tried(meter, 7, 1) is Reason.REPLAY
+        meter.close()

@@ -1,0 +1,352 @@
+"""Kinds of compiled models behind one seam: what a plan, a client and a server of each kind know how to do.
+
+A kind is one line in `KINDS` and up to three modules, which are imported when they are first needed: what anybody knows
+(plans as JSON, shapes of ciphertexts), what a client does (it may meet a library that holds keys), and what a server
+does (it never does). They are named and not imported here, so that neither side brings the other's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wardline.he.ciphertext import SEED_BYTES, Ciphertext, Form, SeededColumns, SeededKeys
+from wardline.he.frames.layout import HEADER_BYTES
+from wardline.he.frames.session import Limits
+from wardline.he.parameters import Parameters
+from wardline.he.ranges import OutOfRange
+
+if TYPE_CHECKING:
+    from wardline.he.compiled.evaluator import Evaluator
+    from wardline.he.compiled.public_model import PublicModel
+
+Floats = npt.NDArray[np.float64]
+
+_FRAME_SLACK = 4096  # header, table, description and tag of a frame take a few hundred bytes
+
+
+class Plan(Protocol):
+    """What both sides know of how a model is computed; every kind has a class of its own."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """Of the encryption."""
+        ...
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of a row."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a row gets."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows of a full batch."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """What outputs are rounded to."""
+        ...
+
+    @property
+    def error(self) -> float:
+        """Predicted standard deviation of an output's error."""
+        ...
+
+    @property
+    def worst(self) -> float:
+        """Bound of an output's error for rows within their ranges."""
+        ...
+
+    @property
+    def upload_bytes(self) -> int:
+        """Of a batch."""
+        ...
+
+    @property
+    def reply_bytes(self) -> int:
+        """Of a batch."""
+        ...
+
+    def memory_bytes(self, threads: int = 1) -> int:
+        """That a server takes at most for a batch beside its upload."""
+        ...
+
+    def explain(self) -> str:
+        """In words and figures."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the ciphertexts of one frame are like.
+
+    Attributes:
+        ciphertexts: how many.
+        limbs: of each.
+        form: of each.
+        scale: of each.
+        dropped_bits: that are left out, in an upload by coefficients.
+    """
+
+    ciphertexts: int
+    limbs: int
+    form: Form
+    scale: float = 1.0
+    dropped_bits: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Which keys a server needs beside the public one; it takes these and no others.
+
+    Attributes:
+        relinearisation: whether it multiplies ciphertexts.
+        elements: Galois elements by which it turns them, rising.
+    """
+
+    relinearisation: bool = False
+    elements: tuple[int, ...] = ()
+
+
+class PublicKind(Protocol):
+    """What anybody knows how to do with plans of a kind."""
+
+    def to_json(self, plan: Any) -> dict[str, Any]:
+        """A plan as JSON values."""
+        ...
+
+    def from_json(self, value: object) -> Plan:
+        """Read `to_json` back, from whomever it comes.
+
+        Raises:
+            ValueError, TypeError, OverflowError, IntegrityError: for what it would not have written, and for numbers
+                with which a client would take more memory than `Limits` or say more than it should.
+        """
+        ...
+
+    def columns(self, plan: Any) -> Shape:
+        """Of a batch that goes up."""
+        ...
+
+    def replies(self, plan: Any) -> Shape:
+        """Of the answer to it; all have two parts."""
+        ...
+
+    def keys(self, plan: Any) -> Keys:
+        """That the server needs."""
+        ...
+
+    def charged(self, plan: Any, rows: int) -> int:
+        """How many rows an answer to so many tells of."""
+        ...
+
+    def outside(self, plan: Any, rows: Floats) -> int:
+        """How many rows have a feature outside of its range."""
+        ...
+
+    def describe_inputs(self, plan: Any, names: Sequence[str]) -> list[str]:
+        """What the plan says of each feature, a line each."""
+        ...
+
+    def determined_by(self, plan: Any) -> str:
+        """How many scores give the model away, in a sentence."""
+        ...
+
+
+class ClientKind(Protocol):
+    """What a client does with rows and answers."""
+
+    def encrypt(self, lattice: Any, plan: Any, rows: Floats, *, out_of_range: OutOfRange) -> Iterator[SeededColumns]:
+        """Rows as batches of columns; all rows are looked at before the first is encrypted."""
+        ...
+
+    def decrypt(self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+        """Rounded outputs [rows, outputs]."""
+        ...
+
+    def unsafe_raw(self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+        """Outputs with their noise, for the owner of the key alone."""
+        ...
+
+
+class ServerKind(Protocol):
+    """What the owner of a model does with its secret part."""
+
+    def evaluator(self, public: PublicModel, secret: Any) -> Evaluator:
+        """Computes on ciphertexts."""
+        ...
+
+    def pack(self, secret: Any) -> bytes:
+        """The secret part, after the magic and the salt of its file."""
+        ...
+
+    def packed_bytes(self, plan: Any) -> int:
+        """The length of `pack` at most."""
+        ...
+
+    def unpack(self, content: bytes, plan: Any) -> Any:
+        """Read `pack` back; raises `ValueError` for what does not fit the plan."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind.
+
+    Attributes:
+        name: in the public part, and in the magic of the server's file.
+        plan: module and class of its plans.
+        public_module: has `PUBLIC`, a `PublicKind`.
+        client_module: has `CLIENT`, a `ClientKind`.
+        server_module: has `SERVER`, a `ServerKind`.
+    """
+
+    name: str
+    plan: str
+    public_module: str
+    client_module: str
+    server_module: str
+
+    @property
+    def public(self) -> PublicKind:
+        """What anybody knows."""
+        found: PublicKind = importlib.import_module(self.public_module).PUBLIC
+        return found
+
+    @property
+    def client(self) -> ClientKind:
+        """The client's side."""
+        found: ClientKind = importlib.import_module(self.client_module).CLIENT
+        return found
+
+    @property
+    def server(self) -> ServerKind:
+        """The server's side."""
+        found: ServerKind = importlib.import_module(self.server_module).SERVER
+        return found
+
+    def make_keys(self, lattice: Any, plan: Any) -> SeededKeys:
+        """Fresh public keys for the server, as many as it needs."""
+        needed = self.public.keys(plan)
+        keys: SeededKeys = lattice.evaluation_keys(
+            relinearisation=needed.relinearisation, steps=steps_of(needed.elements, plan.parameters.degree)
+        )
+        return keys
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name="linear",
+        plan="wardline.he.linear.plan.LinearPlan",
+        public_module="wardline.he.compiled.linear_kind",
+        client_module="wardline.he.compiled.linear_client",
+        server_module="wardline.he.compiled.evaluator",
+    ),
+    Kind(
+        name="network",
+        plan="wardline.he.network.plan.NetworkPlan",
+        public_module="wardline.he.compiled.network_kind",
+        client_module="wardline.he.compiled.network_client",
+        server_module="wardline.he.compiled.network_evaluator",
+    ),
+)
+"""All kinds. Another one is another entry."""
+
+
+def kind_named(name: object) -> Kind | None:
+    """The kind of this name, if there is one."""
+    return next((kind for kind in KINDS if kind.name == name), None)
+
+
+def kind_of(plan: object) -> Kind:
+    """The kind that a plan is of.
+
+    Raises:
+        TypeError: if it is of none.
+    """
+    name = f"{type(plan).__module__}.{type(plan).__qualname__}"
+    found = next((kind for kind in KINDS if kind.plan == name), None)
+    if found is None:
+        raise TypeError(f"{type(plan).__name__} is no plan of a compiled model")
+    return found
+
+
+def limits_of(kind: Kind, plan: Plan) -> Limits:
+    """What a reader of this plan's frames has to take at most, and little more."""
+    parameters, public = plan.parameters, kind.public
+    columns, replies, keys = public.columns(plan), public.replies(plan), public.keys(plan)
+
+    def polynomial(primes: Sequence[int]) -> int:
+        return sum(prime.bit_length() for prime in primes) * parameters.degree // 8 + len(primes)
+
+    switching = len(parameters.moduli) * (SEED_BYTES + polynomial(parameters.primes))
+    most = max(
+        columns.ciphertexts * (SEED_BYTES + polynomial(parameters.moduli[: columns.limbs])),
+        2 * replies.ciphertexts * polynomial(parameters.moduli[: replies.limbs]),
+        2 * polynomial(parameters.moduli) + (keys.relinearisation + len(keys.elements)) * switching,
+    )
+    return Limits(
+        frame_bytes=HEADER_BYTES + most + _FRAME_SLACK,
+        ciphertexts=max(columns.ciphertexts, replies.ciphertexts),
+        galois_keys=max(len(keys.elements), 1),
+    )
+
+
+def steps_of(elements: Sequence[int], degree: int) -> tuple[int, ...]:
+    """Steps of rotations by their Galois elements, as a library of keys asks for them.
+
+    Raises:
+        ValueError: for an element that no rotation has.
+    """
+    if not elements:
+        return ()
+    powers = {2 * degree - 1: 0}
+    power = 3
+    for step in range(1, degree // 2):
+        powers[power] = step
+        power = power * 3 % (2 * degree)
+    if any(one not in powers for one in elements):
+        raise ValueError("a galois element is that of no rotation")
+    return tuple(powers[one] for one in elements)
+
+
+def number(value: object, *, above_zero: bool = False, most: float = math.inf) -> float:
+    """A finite number of a stranger's JSON, or `ValueError`."""
+    if type(value) not in (int, float):
+        raise ValueError("a number is missing")
+    read = float(value)  # type: ignore[arg-type]  # one of the two, as was just seen
+    if not math.isfinite(read) or (above_zero and read <= 0) or abs(read) > most:
+        raise ValueError("a number is out of range")
+    return read
+
+
+def whole(value: object, least: int, most: int) -> int:
+    """A whole number of a stranger's JSON, or `ValueError`."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"a whole number is not from {least} to {most}")
+    return value
+
+
+def numbers(value: object, *, most: int, above_zero: bool = False) -> Floats:
+    """A list of finite numbers of a stranger's JSON, at least one, or `ValueError`."""
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise ValueError(f"a list of numbers is missing, empty or longer than {most}")
+    return np.array([number(one, above_zero=above_zero) for one in value])
+
+
+def range_lines(plan: Any, names: Sequence[str]) -> list[str]:
+    """Ranges of a plan's features."""
+    ends = zip(names, plan.centre - plan.half_width, plan.centre + plan.half_width, strict=True)
+    return [f"{name}: {low:.6g} to {high:.6g}" for name, low, high in ends]

@@ -1,0 +1,286 @@
+"""Sums of rotations of one ciphertext, with what they have in common computed once.
+
+Three things make them cheap. Several limbs are one digit of the decomposition: their part of a switching key is the sum
+of the limbs' parts, so that SEAL's keys serve. Rotations are done behind the product with the key, which was rotated
+back once and for all. And what is summed is divided by the special prime once, not for every rotation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wardline.he.ciphertext import Residues
+from wardline.he.kernels.modular import (
+    ONE_QUOTIENT,
+    PRIME,
+    RECIPROCAL,
+    SHIFT,
+    WORD,
+    WORD_QUOTIENT,
+    add,
+    constants,
+    njit,
+    reduce_word,
+    shoup,
+)
+from wardline.he.kernels.radix import to_digits
+from wardline.he.kernels.switching import divide_by_special, multiply_key
+from wardline.he.kernels.transform import apply_galois, permutation, to_coefficients, to_evaluations
+from wardline.he.parameters import Parameters
+
+
+def gathered_key(key: Residues, parameters: Parameters, *, limbs: int, group: int, element: int = 1) -> Residues:
+    """A switching key for a lower level and digits of several limbs, rotated back.
+
+    Args:
+        key: [moduli, 2, moduli + 1, degree], SEAL's: from s(X^element) to s, or from s^2 to s.
+        parameters: with a special prime.
+        limbs: of the ciphertexts that it will switch.
+        group: limbs of a digit; the last digit may have fewer.
+        element: the Galois element of the rotation; 1 for a key that relinearises.
+
+    Returns:
+        [digits, 2, limbs + 1, degree], `digits` being limbs / group rounded up.
+
+    Raises:
+        ValueError: for a key of another shape, or numbers out of range.
+
+    References: Han and Ki 2020 (Better bootstrapping for approximate homomorphic encryption), section 3, on digits of
+    several primes; Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux 2021, section 4, on rotations behind the products.
+    """
+    every = len(parameters.moduli)
+    if parameters.special is None or key.shape != (every, 2, every + 1, parameters.degree):
+        raise ValueError(f"a key is [{every}, 2, {every + 1}, {parameters.degree}], with a special prime")
+    if not 1 <= limbs <= every or group < 1:
+        raise ValueError(f"limbs must lie between 1 and {every}, and a digit has at least one")
+    back = permutation(pow(element, -1, 2 * parameters.degree), parameters.degree)
+    moduli = (*parameters.moduli[:limbs], parameters.special)
+    found = np.empty((-(-limbs // group), 2, limbs + 1, parameters.degree), dtype=np.uint32)
+    for place, first in enumerate(range(0, limbs, group)):
+        total = key[first]
+        total = np.concatenate([total[:, :limbs], total[:, -1:]], axis=1)
+        for other in key[first + 1 : min(first + group, limbs)]:
+            total = add(total, np.concatenate([other[:, :limbs], other[:, -1:]], axis=1), moduli=moduli)
+        np.take(total, back, axis=-1, out=found[place], mode="clip")
+    return found
+
+
+def lifted(polynomial: Residues, *, moduli: tuple[int, ...], special: int, group: int) -> Residues:
+    """The digits of a polynomial, centred, modulo all primes: what its rotations and products have in common.
+
+    Args:
+        polynomial: [limbs, degree], in NTT form.
+        moduli: of the limbs.
+        special: the prime that keys are switched in.
+        group: limbs of a digit.
+
+    Returns:
+        [digits, limbs + 1, degree] in NTT form.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    if polynomial.ndim != 2 or polynomial.shape[0] != len(moduli) or group < 1:
+        raise ValueError("a polynomial is [limbs, degree], and a digit has at least one limb")
+    plain = to_coefficients(polynomial, moduli=moduli)
+    onto = (*moduli, special)
+    out = np.empty((-(-len(moduli) // group), len(onto), polynomial.shape[1]), dtype=np.uint32)
+    for place, first in enumerate(range(0, len(moduli), group)):
+        past = min(first + group, len(moduli))
+        own = moduli[first:past]
+        half = math.prod(own) // 2
+        shifted = np.empty_like(plain[first:past])
+        _shift(plain[first:past], np.array([half % prime for prime in own], dtype=np.uint32), constants(own), shifted)
+        digits = to_digits(shifted, moduli=own)
+        others = tuple(prime for limb, prime in enumerate(onto) if not first <= limb < past)
+        spread = np.empty((len(others), polynomial.shape[1]), dtype=np.uint32)
+        _carry_over(digits, constants(others), *_radices(own, others), spread)
+        spread = to_evaluations(spread, moduli=others)
+        # Modulo its own primes a digit is the polynomial, whose evaluations are there.
+        out[place, :first], out[place, first:past], out[place, past:] = (
+            spread[:first],
+            polynomial[first:past],
+            spread[first:],
+        )
+    return out
+
+
+@lru_cache(maxsize=256)
+def _radices(own: tuple[int, ...], others: tuple[int, ...]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """For each other prime the group's primes modulo it with their quotients, and what undoes the shift."""
+    radices = [[(one % prime, (one % prime << 32) // prime) for one in own] for prime in others]
+    half = math.prod(own) // 2
+    return np.array(radices, dtype=np.uint64), np.array([prime - half % prime for prime in others], dtype=np.uint64)
+
+
+def switched(digits: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, element: int = 1) -> Residues:
+    """The products of digits with a key, summed and rotated, still times the special prime: [2, limbs + 1, degree].
+
+    Args:
+        digits: of `lifted`.
+        key: of `gathered_key`, of the same limbs, group and element.
+        moduli: of the limbs.
+        special: the prime that keys are switched in.
+        element: the Galois element.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    if digits.shape[1] != len(moduli) + 1 or key.shape != (len(digits), 2, *digits.shape[1:]):
+        raise ValueError(f"a key of shape {key.shape} does not fit digits of shape {digits.shape}")
+    sums = np.empty((2, *digits.shape[1:]), dtype=np.uint32)
+    multiply_key(digits, key, constants((*moduli, special)), sums)
+    return sums if element == 1 else apply_galois(sums, element)
+
+
+def relinearised(parts: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, group: int) -> Residues:
+    """A ciphertext of three parts to two: [3, limbs, degree] to [2, limbs, degree].
+
+    Args:
+        parts: in NTT form.
+        key: of `gathered_key`.
+        moduli: of the limbs.
+        special: the prime that keys are switched in.
+        group: limbs of a digit.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    if parts.ndim != 3 or parts.shape[0] != 3:
+        raise ValueError("a ciphertext to relinearise has three parts")
+    sums = switched(lifted(parts[2], moduli=moduli, special=special, group=group), key, moduli=moduli, special=special)
+    return add(divide_by_special(sums, moduli, special), np.ascontiguousarray(parts[:2]), moduli=moduli)
+
+
+def rotations_sum(
+    parts: Residues, keys: Mapping[int, Residues], *, moduli: tuple[int, ...], special: int, group: int
+) -> Residues:
+    """A ciphertext and its rotations by all given Galois elements, added up.
+
+    Args:
+        parts: [2, limbs, degree], in NTT form.
+        keys: by Galois element, of `gathered_key`.
+        moduli: of the limbs.
+        special: the prime that keys are switched in.
+        group: limbs of a digit.
+
+    Returns:
+        [2, limbs, degree].
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    if not keys:
+        return parts
+    digits = lifted(parts[1], moduli=moduli, special=special, group=group)
+    whole = (*moduli, special)
+    total: Residues | None = None
+    first = parts[0]
+    for element, key in keys.items():
+        one = switched(digits, key, moduli=moduli, special=special, element=element)
+        total = one if total is None else add(total, one, moduli=whole)
+        first = add(first, apply_galois(parts[0], element), moduli=moduli)
+    assert total is not None
+    return add(divide_by_special(total, moduli, special), np.stack([first, parts[1]]), moduli=moduli)
+
+
+def weighted_rotations(
+    parts: Residues,
+    factors: Residues,
+    keys: Mapping[int, Residues],
+    *,
+    moduli: tuple[int, ...],
+    special: int,
+    group: int,
+) -> Residues:
+    """Sums of a ciphertext and its rotations, each times a plaintext; several such sums of the same rotations.
+
+    Args:
+        parts: [2, limbs, degree], in NTT form.
+        factors: plaintexts [sums, 1 + rotations, limbs + 1, degree] in NTT form, modulo the special prime too; the
+            first of each sum is for the ciphertext as it is.
+        keys: by Galois element, of `gathered_key`, in the order of the factors.
+        moduli: of the limbs.
+        special: the prime that keys are switched in.
+        group: limbs of a digit.
+
+    Returns:
+        [sums, 2, limbs, degree].
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    References: Halevi and Shoup 2018 (Faster homomorphic linear transformations in HElib); Bossuat and others 2021,
+    section 4 (one division by the special prime for all rotations).
+    """
+    limbs, degree = parts.shape[1:]
+    if factors.ndim != 4 or factors.shape[1:] != (1 + len(keys), limbs + 1, degree) or parts.shape[0] != 2:
+        raise ValueError(f"factors of shape {factors.shape} do not fit {len(keys)} rotations of {limbs} limbs")
+    whole = constants((*moduli, special))
+    out = np.zeros((len(factors), 2, limbs, degree), dtype=np.uint32)
+    for which, factor in enumerate(factors):
+        _add_product(parts, factor[0, :limbs], whole, out[which])
+    if not keys:
+        return out
+    digits = lifted(parts[1], moduli=moduli, special=special, group=group)
+    raised = np.zeros((len(factors), 2, limbs + 1, degree), dtype=np.uint32)
+    for place, (element, key) in enumerate(keys.items(), start=1):
+        one = switched(digits, key, moduli=moduli, special=special, element=element)
+        first = apply_galois(parts[:1], element)
+        for which, factor in enumerate(factors):
+            _add_product(one, factor[place], whole, raised[which])
+            _add_product(first, factor[place, :limbs], whole, out[which, :1])
+    return add(divide_by_special(raised, moduli, special), out, moduli=moduli)
+
+
+@njit
+def _shift(plain: Any, halves: Any, table: Any, out: Any) -> None:
+    for limb in range(plain.shape[0]):
+        prime, half = np.uint32(table[limb, PRIME]), halves[limb]
+        a, c = plain[limb], out[limb]
+        for i in range(a.shape[0]):
+            total = np.uint32(a[i] + half)
+            c[i] = min(total, np.uint32(total - prime))
+
+
+@njit
+def _carry_over(digits: Any, table: Any, radices: Any, middles: Any, out: Any) -> None:
+    """Integers in mixed radix, less the shift, modulo other primes."""
+    count, degree = digits.shape
+    for limb in range(out.shape[0]):
+        prime, one, middle = table[limb, PRIME], table[limb, ONE_QUOTIENT], middles[limb]
+        c, top = out[limb], digits[count - 1]
+        for i in range(degree):
+            left = shoup(np.uint64(top[i]), np.uint64(1), one, prime)
+            c[i] = np.uint32(min(left, left - prime))
+        for back in range(1, count):
+            digit = count - 1 - back
+            radix, quotient, a = radices[limb, digit, 0], radices[limb, digit, 1], digits[digit]
+            for i in range(degree):
+                low = shoup(np.uint64(a[i]), np.uint64(1), one, prime)
+                left = shoup(np.uint64(c[i]), radix, quotient, prime)
+                left = min(left, left - prime) + min(low, low - prime)
+                c[i] = np.uint32(min(left, left - prime))
+        for i in range(degree):
+            left = np.uint64(c[i]) + middle
+            c[i] = np.uint32(min(left, left - prime))
+
+
+@njit
+def _add_product(left: Any, right: Any, table: Any, out: Any) -> None:
+    """Add to `out` the product of each of `left` with `right`, limb by limb; tables may have more limbs."""
+    for row in range(left.shape[0]):
+        for limb in range(left.shape[1]):
+            prime, shift, reciprocal = table[limb, PRIME], table[limb, SHIFT], table[limb, RECIPROCAL]
+            word, quotient = table[limb, WORD], table[limb, WORD_QUOTIENT]
+            a, b, c = left[row, limb], right[limb], out[row, limb]
+            for i in range(a.shape[0]):
+                # Below 2^62 and 2^31.
+                total = np.uint64(a[i]) * np.uint64(b[i]) + np.uint64(c[i])
+                c[i] = np.uint32(reduce_word(total, prime, shift, reciprocal, word, quotient))

@@ -1,0 +1,1 @@
+"""Private lookup: one record of a server's database, and the server does not learn which."""
