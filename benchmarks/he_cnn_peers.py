@@ -278,7 +278,10 @@ def show(rows: dict[str, Found], plain: Floats) -> None:
             continue
         cells = []
         for one in mine:
-            cells += [f"{found.each()[1] / rows[one].each()[1]:,.4g}", f"{sum(found.each()) / sum(rows[one].each()):,.4g}"]
+            cells += [
+                f"{found.each()[1] / rows[one].each()[1]:,.4g}",
+                f"{sum(found.each()) / sum(rows[one].each()):,.4g}",
+            ]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
@@ -298,7 +301,9 @@ def main() -> None:
         program = load_program(chosen.folder)
         sample, x, _ = images(chosen.images)
     layers, plain = Layers.of(program), program.evaluate(x)
-    print(f"python {platform.python_version()}, tenseal {ts.__version__}, one thread, CPU ms an image; {platform.machine()}")
+    print(
+        f"python {platform.python_version()}, tenseal {ts.__version__}, one thread, CPU ms an image; {platform.machine()}"
+    )
     print(f"load {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs\n")
     wanted = chosen.only or ("ours", "tutorial", "batched", "tuned")
     rows: dict[str, Found] = {}

@@ -1,4 +1,4 @@
-"""Card fraud on encrypted payments: trains a small network, compiles, serves it in a process of its own, scores over gRPC.
+"""Card fraud on encrypted payments: trains a network, compiles, serves it in a process of its own, scores over gRPC.
 
     python examples/card-fraud-encrypted/run.py results
 
@@ -68,7 +68,7 @@ def weights(y: np.ndarray) -> np.ndarray:
 
 
 def train(x: np.ndarray, y: np.ndarray, seeds: Seeds) -> tuple[Program, float]:
-    """A network of two layers with squares on scaled features, with one output, fraud against normal."""
+    """A network of two layers with a trained polynomial on scaled features, and one output, fraud against normal."""
     mean, scale = x.mean(axis=0), x.std(axis=0)
     generator = torch_generator(seeds, "card fraud weights")
     model = nn.Sequential(nn.Linear(x.shape[1], 24), nn.ReLU(), nn.Linear(24, 2))
@@ -76,7 +76,7 @@ def train(x: np.ndarray, y: np.ndarray, seeds: Seeds) -> tuple[Program, float]:
         for parameter in model.parameters():
             bound = 1 / np.sqrt(parameter.shape[-1] if parameter.ndim > 1 else 24)
             parameter.uniform_(-bound, bound, generator=generator)
-    settings = FriendlySettings(activation="square", epochs=40, learning_rate=5e-3, weight_decay=0.02)
+    settings = FriendlySettings(activation="polynomial", epochs=20, learning_rate=1e-2, weight_decay=0.02)
     start = time.process_time()
     tuned = friendly(model, (x - mean) / scale, y, settings=settings, seeds=seeds)
     seconds = time.process_time() - start

@@ -8,14 +8,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +22,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from wardline.core import Seeds
-from wardline.he.compiled.compiling import compile_linear
+from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import write_model
 from wardline.he.seal.bridge import SealLattice
-from wardline.serve.scoring.certificates import TlsFiles, make_development_certificates
-from wardline.serve.scoring.client import ScoringClient
-from wardline.serve.scoring.connection import ScoringConnection
+from wardline.serve import ScoringClient
+from wardline.serve.scoring.trial import trial_service
 
 SETS = {"german_credit": ("credit_class", 2, ()), "credit_default": ("DEFAULT_NEXT_MONTH", 1, ("ID",))}
 """The column to predict, the value that stands for a bad risk, and columns that are no features."""
@@ -64,36 +59,6 @@ def fit(x: np.ndarray, y: np.ndarray) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(x, y)
 
 
-@contextlib.contextmanager
-def serving(folder: Path, *, rows: int) -> Iterator[ScoringConnection]:
-    """The service as a process of its own, and a connection to it."""
-    make_development_certificates(folder / "tls", clients=("branch",))
-    tls = {
-        name: TlsFiles(
-            authority=folder / "tls" / "authority.pem",
-            certificate=folder / "tls" / f"{name}.pem",
-            key=folder / "tls" / f"{name}.key",
-        )
-        for name in ("server", "branch")
-    }
-    own = tls["server"]
-    command = [
-        *(sys.executable, "-m", "wardline", "he", "serve", str(folder / "model"), "--address", "127.0.0.1:0"),
-        *("--authority", str(own.authority), "--certificate", str(own.certificate), "--tls-key", str(own.key)),
-        *("--account", str(folder / "rows.sqlite"), "--rows", str(rows)),
-    ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603 (our own command)
-    try:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        with ScoringConnection(f"localhost:{told['port']}", tls=tls["branch"], model=told["model"]) as connection:
-            yield connection
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def score(root: Path, name: str, folder: Path) -> dict[str, Any]:
     """Everything for one data set; returns the figures."""
     x, bad, names = load(root, name)
@@ -101,11 +66,14 @@ def score(root: Path, name: str, folder: Path) -> dict[str, Any]:
     cut = int(len(x) * (1 - HELD_OUT))
     train, held = order[:cut], order[cut:]
     model = fit(x[train], bad[train])
-    compiled = compile_linear(model, x[train], features=names)
+    compiled = compile_model(model, x[train], features=names)
     write_model(folder / "model", compiled.public, compiled.weights)
     plan = compiled.public.plan
     print(f"## {name}\n\n{plan.explain()}\n{compiled.fidelity}\n")
-    with serving(folder, rows=len(x) + 1) as connection:
+    with (
+        trial_service(folder / "model", folder / "service", rows=len(x) + 1) as service,
+        service.connect("client") as connection,
+    ):
         start = time.perf_counter()
         client = ScoringClient(connection, SealLattice.generate(plan.parameters))
         client.score(x[:1])  # what is needed once: keys, session, kernels
@@ -120,7 +88,7 @@ def score(root: Path, name: str, folder: Path) -> dict[str, Any]:
     within = (np.abs(x - plan.centre) <= plan.half_width * (1 + 1e-9)).all(axis=1)
     return {
         "rows": len(x),
-        "features": plan.features,
+        "features": plan.inputs,
         "rows_with_equal_decisions": int((decided == (plain[:, 0] > 0)).sum()),
         "agreement": float((decided == (plain[:, 0] > 0)).mean()),
         "accuracy_held_out": float((decided[held] == bad[held]).mean()),
@@ -129,7 +97,7 @@ def score(root: Path, name: str, folder: Path) -> dict[str, Any]:
         "largest_error_within_ranges": float(np.abs(scores - plain)[within].max()),
         "worst_error_of_the_plan": plan.worst + plan.step / 2,
         "bytes_up_a_row": sent / len(x),
-        "bytes_up_a_row_of_full_ciphertexts": sent / (-(-len(x) // plan.parameters.slots) * plan.parameters.slots),
+        "bytes_up_a_row_of_full_ciphertexts": sent / (compiled.public.batches(len(x)) * plan.rows),
         "bytes_down_a_row": answered / len(x),
         "seconds": seconds,
         "setup_seconds": setup_seconds,

@@ -20,6 +20,7 @@ import numpy as np
 from wardline.core import Seeds
 from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import write_model
+from wardline.he.compiler.store import load_program
 from wardline.he.seal.bridge import SealLattice
 from wardline.serve import ScoringClient
 from wardline.serve.scoring.trial import trial_service
@@ -31,10 +32,13 @@ SAMPLE = 3_000
 """Training images that give the ranges."""
 
 
-def images(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images held out [10,000, 784], their digits, and a sample of the others."""
+def images(path: Path, seed: int, *, half: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images held out [10,000, pixels], their digits, and a sample of the others; whole, or of half the height."""
     with np.load(path) as found:
-        x, y = found["x"].reshape(-1, 784).astype(np.float64) / 255, found["y"].astype(np.int64)
+        x, y = found["x"].astype(np.float64) / 255, found["y"].astype(np.int64)
+    if half:
+        x = x.reshape(len(x), 14, 2, 14, 2).mean(axis=(2, 4))
+    x = x.reshape(len(x), -1)
     order = Seeds(seed).numpy("mnist.held").permutation(len(y))
     return x[order[:HELD]], y[order[:HELD]], x[order[HELD : HELD + SAMPLE]]
 
@@ -53,10 +57,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="that of training")
     parser.add_argument("--threads", type=int, default=1, help="of the service")
     chosen = parser.parse_args()
-    x, y, sample = images(Path(os.environ["WARDLINE_DATA"]) / "mnist" / "train.npz", chosen.seed)
+    program = load_program(chosen.folder)
+    half = program.input_shape == (1, 14, 14)
+    x, y, sample = images(Path(os.environ["WARDLINE_DATA"]) / "mnist" / "train.npz", chosen.seed, half=half)
     x, y = x[: chosen.images], y[: chosen.images]
     start = time.perf_counter()
-    compiled = compile_model(chosen.folder, sample)
+    compiled = compile_model(program, sample)
     compile_seconds = time.perf_counter() - start
     plan = compiled.public.plan
     print(f"{plan.explain()}\n{compiled.fidelity}\n")
@@ -78,18 +84,17 @@ def main() -> None:
             seconds = time.perf_counter() - start
             sent, answered = connection.frame_bytes
             peak = peak_bytes(service.process)
-    plain = compiled.public.meaning
-    program_outputs = simulated_plain(chosen.folder, x)
-    decided = plain.decide(scores)
+    plain = program.evaluate(x)
+    decided = program.meaning.decide(scores)
     figures = {
         "images": len(x),
         "rows_charged": charged,
         "accuracy": float((decided == y).mean()),
-        "plain_accuracy": float((plain.decide(program_outputs) == y).mean()),
-        "agreement": float((decided == plain.decide(program_outputs)).mean()),
-        "error": float(np.sqrt(((scores - program_outputs) ** 2).mean())),
+        "plain_accuracy": float((program.decide(x) == y).mean()),
+        "agreement": float((decided == program.decide(x)).mean()),
+        "error": float(np.sqrt(((scores - plain) ** 2).mean())),
         "predicted_error": plan.error,
-        "largest_error": float(np.abs(scores - program_outputs).max()),
+        "largest_error": float(np.abs(scores - plain).max()),
         "worst_error_of_the_plan": plan.worst,
         "images_clipped": compiled.public.outside(x),
         "bytes_up_an_image": sent / len(x),
@@ -101,13 +106,6 @@ def main() -> None:
     }
     print(json.dumps(figures, indent=2))
     (chosen.folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-
-
-def simulated_plain(folder: Path, x: np.ndarray) -> np.ndarray:
-    """What the plain network gives."""
-    from wardline.he.compiler.store import load_program
-
-    return load_program(folder).evaluate(x)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python examples/mnist-encrypted/train.py results            # about a minute of one core
     python examples/mnist-encrypted/train.py results --epochs 2 # less
+    python examples/mnist-encrypted/train.py results --half     # images of half the height and width
 
 Writes the program (program.json, program.safetensors) and training.json into the folder. Needs the data sets
 (WARDLINE_DATA, default ../shared/data). One thread.
@@ -31,7 +32,6 @@ from wardline.he.compiler.quantised import Bits, quantise
 from wardline.he.compiler.store import save_program
 from wardline.models import torch_generator
 
-SHAPE = (1, 28, 28)
 CLASSES = tuple(str(digit) for digit in range(10))
 HELD = 10_000
 """Images that judge, and that training does not see."""
@@ -43,14 +43,16 @@ def main() -> None:
     options.add_argument("folder", type=Path, help="where the program is written")
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--half", action="store_true", help="a quarter of the pixels, and of the bytes")
     chosen = options.parse_args()
     seeds = Seeds(chosen.seed)
     x, y = images(Path(os.environ.get("WARDLINE_DATA", "../shared/data")) / "mnist" / "train.npz")
+    x = halved(x) if chosen.half else x
     order = seeds.numpy("mnist.held").permutation(len(y))
     held, rows = order[:HELD], order[HELD:]
     began = time.process_time()
     model = friendly(
-        network(seeds),
+        network(seeds, half=chosen.half),
         x[rows],
         y[rows],
         settings=FriendlySettings(activation="square", epochs=chosen.epochs, learning_rate=3e-3, weight_decay=0.05),
@@ -58,11 +60,11 @@ def main() -> None:
         progress=JsonLinesProgress(sys.stderr),
     )
     seconds = time.process_time() - began
-    program = simplify(read_torch(model, SHAPE, classes=CLASSES))
+    program = simplify(read_torch(model, x.shape[1:], classes=CLASSES))
     save_program(program, chosen.folder)
     found = judged(program, model, x[rows], x[held], y[held])
     record = {
-        "settings": {"epochs": chosen.epochs, "seed": chosen.seed, "held": HELD},
+        "settings": {"epochs": chosen.epochs, "seed": chosen.seed, "held": HELD, "half": chosen.half},
         "cpu_seconds": round(seconds, 1),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()},
         **found,
@@ -78,13 +80,19 @@ def images(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarra
         return found["x"][:, None].astype(np.float32) / 255, found["y"].astype(np.int64)
 
 
-def network(seeds: Seeds) -> nn.Sequential:
+def halved(x: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Images of half the height and width: means of two by two pixels."""
+    rows, channels, height, width = x.shape
+    return x.reshape(rows, channels, height // 2, 2, width // 2, 2).mean(axis=(3, 5))
+
+
+def network(seeds: Seeds, *, half: bool = False) -> nn.Sequential:
     """The network before activations are swapped, its weights uniform within 1 / sqrt(inputs of the layer)."""
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 7, stride=3),
+        nn.Conv2d(1, 4, 5 if half else 7, stride=3),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(256, 64),
+        nn.Linear(64 if half else 256, 64),
         nn.ReLU(),
         nn.Linear(64, len(CLASSES)),
     )

@@ -11,19 +11,18 @@ import pytest
 pytest.importorskip("tenseal")
 pytest.importorskip("numba")
 
+from wardline.attacks.extraction.encrypted_linear_replies import unsafe_phases
 from wardline.attacks.extraction.encrypted_replies import from_masks, from_noise
 from wardline.core import SecureRandom
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.kernels.expansion import expand
-from wardline.he.kernels.modular import add, multiply
+from wardline.he.kernels.modular import add
 from wardline.he.kernels.radix import integers, to_digits
-from wardline.he.kernels.transform import to_coefficients, to_evaluations
 from wardline.he.kernels.zero import encryptions_of_zero
 from wardline.he.linear.evaluation import scores, unsafe_sums
 from wardline.he.linear.plan import LinearPlan, LinearWeights, plan_linear
 from wardline.he.linear.rows import encrypt_rows, unsafe_raw_scores
 from wardline.he.seal.bridge import SealLattice
-from wardline.he.seal.keys import unsafe_export_residues
 
 FEATURES = 20
 
@@ -49,14 +48,10 @@ def sent(model: tuple[LinearPlan, LinearWeights], lattice: SealLattice) -> Seede
 
 
 def phases(lattice: SealLattice, parts: np.ndarray) -> np.ndarray:
-    """c0 + c1 s of ciphertexts [count, 2, limbs, degree], centred: what the owner of the key sees before rounding."""
+    """c0 + c1 s of ciphertexts [count, 2, limbs, degree], centred, exactly: no double has 75 bits."""
     moduli = lattice.parameters.moduli[: parts.shape[2]]
-    secret = unsafe_export_residues(lattice.key)[: len(moduli)]
-    turned = to_evaluations(np.ascontiguousarray(parts[:, 1]), moduli=moduli)
-    product = multiply(turned, np.repeat(secret[None], len(parts), axis=0), moduli=moduli)
-    both = add(np.ascontiguousarray(parts[:, 0]), to_coefficients(product, moduli=moduli), moduli=moduli)
     whole = math.prod(moduli)
-    exact = integers(to_digits(both, moduli=moduli), moduli=moduli)  # no double has 75 bits
+    exact = integers(to_digits(unsafe_phases(lattice, parts), moduli=moduli), moduli=moduli)
     return np.where(exact > whole // 2, exact - whole, exact)
 
 

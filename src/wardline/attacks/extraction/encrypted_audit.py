@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wardline.attacks.extraction.encrypted_findings import EncryptedAudit, passed
-from wardline.attacks.extraction.encrypted_linear_replies import MOST_SOLVED, LinearClient, Served
+from wardline.attacks.extraction.encrypted_linear_replies import MOST_SOLVED, LinearClient, Served, Steady
 from wardline.attacks.extraction.encrypted_network_replies import NetworkClient
 from wardline.attacks.extraction.encrypted_scores import from_scores
 from wardline.attacks.protocol.result import Check
@@ -28,7 +28,7 @@ from wardline.he.linear.plan import FLOOD_BITS, LinearPlan
 from wardline.he.network.plan import NetworkPlan
 from wardline.he.seal.bridge import SealLattice
 
-_ALARM = 5.0  # deviations: a fresh mask looks stale once in three million audits
+_ALARM = 6.0  # deviations: a fresh mask looks stale once in a thousand million audits
 
 _NOT_COVERED = (
     "keys and ciphertexts that a client makes dishonestly: the protection does not hold for them",
@@ -57,7 +57,7 @@ def audit_encrypted(served: Served, *, seed: int = 0, progress: Progress | None 
         UsageError: for a model of a kind that is not audited.
 
     Guarantee: a pass says that these attacks read the weights from unprotected replies of this very model and found
-    nothing in what its evaluator sends, at a confidence of 1 - 1e-6 for each of them; that noise is 40 bits above the
+    nothing in what its evaluator sends, at a confidence of 1 - 1e-8 for each of them; that noise is 40 bits above the
     part of it that depends on the weights, by measurement; and that second polynomials are fresh. It is no proof: what
     is not covered stands in the result, and scores alone determine a linear model after as many rows as it says.
 
@@ -78,7 +78,7 @@ def audit_encrypted(served: Served, *, seed: int = 0, progress: Progress | None 
         found = step()
         techniques += [] if found is None else [found]
         told.advance(done, "" if found is None else found.name)
-    checks = (_level(client), *_fresh(client))
+    checks = _checks(client.steady(), plan.parameters.moduli)
     told.advance(len(steps) + 1, "checks")
     scores = from_scores(served, client.lattice, client.keys, random=random)
     told.advance(len(steps) + 2, "scores alone")
@@ -119,27 +119,22 @@ def _client(served: Served, plan: Any, random: np.random.Generator) -> tuple[Lin
             )
 
 
-def _level(client: LinearClient | NetworkClient) -> Check:
-    """How far the noise of what is sent stands above the noise that depends on weights."""
-    sent, bare = client.noise_levels()
-    bits = math.inf if bare == 0 else math.log2(max(sent, 1e-300) / bare)
-    # A deviation over thousands of numbers is known within some percent.
-    return passed(
-        "flooding",
-        bits >= FLOOD_BITS - 0.1,
-        f"noise of what is sent has 2^{bits:.1f} times the deviation of a bare reply's; at least 2^{FLOOD_BITS} is due",
-    )
-
-
-def _fresh(client: LinearClient | NetworkClient) -> tuple[Check, Check]:
-    """Whether second polynomials are what the weights make of the columns, or of anything that was sent before."""
-    bare, sent, again = client.second_parts()
-    moduli = client.plan.parameters.moduli[: sent.shape[1]]
+def _checks(found: Steady, primes: tuple[int, ...]) -> tuple[Check, ...]:
+    """How far noise stands above what depends on weights, and whether second polynomials are fresh."""
+    bits = math.inf if found.bare_noise == 0 else math.log2(max(found.sent_noise, 1e-300) / found.bare_noise)
+    moduli, bare = primes[: found.sent.shape[1]], found.bare
     for left in range(bare.shape[1], len(moduli), -1):
-        bare = divide_by_last(bare, moduli=client.plan.parameters.moduli[:left], form="coefficients")
+        bare = divide_by_last(bare, moduli=primes[:left], form="coefficients")
     return (
-        _apart("fresh-mask", sent, bare, moduli, "the one that the weights give for the same columns"),
-        _apart("no-repeats", sent, again, moduli, "the one of a second answer to the same columns"),
+        # A deviation over thousands of numbers is known within some percent.
+        passed(
+            "flooding",
+            bits >= FLOOD_BITS - 0.1,
+            f"noise of what is sent has 2^{bits:.1f} times the deviation of a bare reply's; at least 2^{FLOOD_BITS} is "
+            "due",
+        ),
+        _apart("fresh-mask", found.sent, bare, moduli, "the one that the weights give for the same columns"),
+        _apart("no-repeats", found.sent, found.again, moduli, "the one of a second answer to the same columns"),
     )
 
 

@@ -15,8 +15,8 @@ from wardline.core.canonical import to_json
 from wardline.core.extras import need
 from wardline.core.rates import clopper_pearson
 
-LEVEL = 1 - 1e-6
-"""Confidence of the interval that decides whether anything was found: an audit of a sound server fails so rarely."""
+LEVEL = 1 - 1e-8
+"""Confidence of the interval that decides whether anything was found, so that a sound server hardly ever fails."""
 
 _CONTROL = (0.9, 1.1)  # of the weights' share: what an attack on a bare reply must see of them
 

@@ -58,6 +58,26 @@ class Served(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Steady:
+    """What a batch of rows that are all alike is answered with.
+
+    Attributes:
+        sent_noise: deviation of a coefficient's noise in what is sent, least of all outputs.
+        bare_noise: the same in bare replies, most of all outputs: it is a function of the weights.
+        bare: second polynomials of bare replies by coefficients, modulo all primes that are left: [outputs, limbs,
+            degree].
+        sent: of what is sent, modulo as many primes or fewer.
+        again: of what is sent to the same columns once more.
+    """
+
+    sent_noise: float
+    bare_noise: float
+    bare: Residues
+    sent: Residues
+    again: Residues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LinearClient:
     """A client of a linear model that keeps to the protocol, and knows its own key.
 
@@ -175,20 +195,18 @@ class LinearClient:
             sent=found(1),
         )
 
-    def noise_levels(self) -> tuple[float, float]:
-        """Deviations of the noise in what is sent, and of what of it is a function of the weights."""
-        columns = self.zeros()
-        bare = self._noise(unsafe_sums(columns, plan=self.plan, secret=self.secret))
-        return float(self._noise(self.sent(columns)).std(axis=1).min()), float(bare.std(axis=1).max())
-
-    def second_parts(self) -> tuple[Residues, Residues, Residues]:
-        """c1 of a bare reply and of two that were sent to the same columns, all by coefficients: [outputs, 1, degree].
-
-        The bare ones are modulo all primes; those that were sent modulo fewer.
-        """
+    def steady(self) -> Steady:
+        """One batch, answered twice."""
         columns = self.zeros()
         bare = unsafe_sums(columns, plan=self.plan, secret=self.secret)
-        return bare[:, 1], self.sent(columns)[:, 1], self.sent(columns)[:, 1]
+        sent, again = self.sent(columns), self.sent(columns)
+        return Steady(
+            sent_noise=float(self._noise(sent).std(axis=1).min()),
+            bare_noise=float(self._noise(bare).std(axis=1).max()),
+            bare=bare[:, 1],
+            sent=sent[:, 1],
+            again=again[:, 1],
+        )
 
     def _exact(self, found: tuple[RecoveredWeights, ...]) -> Finding:
         # A solution that does not explain the spare equations says nothing, whatever its entries are.

@@ -5,8 +5,8 @@ rounded to. Rows that differ from one another beneath that step have the same ro
 differ by the network's gradient there. So one batch around one row gives every derivative of every output: all weights
 of a network of one layer, and the local linear model of a deeper one, which fresh masks alone do not hide.
 
-Errors of fresh ciphertexts, which the owner knows too, say less: dropping primes after the first layer adds rounding
-that is larger than what they become. The changes that are tried here stand above both.
+Errors of fresh ciphertexts, which the owner knows too, say the same and less clearly: the changes that are tried here
+are far larger than those errors, and than the rounding of dropped primes that would cover them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wardline.attacks.extraction.encrypted_findings import Finding, Technique, correlation_of
-from wardline.attacks.extraction.encrypted_linear_replies import BENEATH, Served, estimated
+from wardline.attacks.extraction.encrypted_linear_replies import BENEATH, Served, Steady, estimated
 from wardline.attacks.extraction.encrypted_replies import Floats, share_of
 from wardline.he.ciphertext import Ciphertext, EvaluationKeys, Residues, SeededColumns
 from wardline.he.kernels.modular import subtract
@@ -118,35 +118,29 @@ class NetworkClient:
             sent=found(1),
         )
 
-    def noise_levels(self) -> tuple[float, float]:
-        """Deviations of a coefficient of the noise in what is sent, and in bare replies.
-
-        Two encryptions of the same rows give bare replies that differ by noise alone.
-        """
+    def steady(self) -> Steady:
+        """One batch, answered twice; and the same rows encrypted anew, whose bare replies differ by noise alone."""
         rows = np.repeat(self.row[:, None], self.plan.rows, axis=1)
-        columns = self._encrypted(rows)
-        moduli = self.plan.parameters.moduli
+        columns, moduli = self._encrypted(rows), self.plan.parameters.moduli
+        bare, sent, again = self._bare(columns), self._sent(columns), self._sent(columns)
         differences = [
             replace(one, parts=subtract(one.parts, other.parts, moduli=moduli[: one.limbs]))
-            for one, other in zip(self._bare(columns), self._bare(self._encrypted(rows)), strict=True)
+            for one, other in zip(bare, self._bare(self._encrypted(rows)), strict=True)
         ]
-        bare = self.lattice.decrypt_polynomials(differences) / math.sqrt(2)
-        # Slots that are all alike are one coefficient, the first; the others hold noise.
-        sent = self.lattice.decrypt_polynomials(self._sent(columns))[:, 1:]
-        return float(sent.std(axis=1).min()), float(bare.std(axis=1).max())
-
-    def second_parts(self) -> tuple[Residues, Residues, Residues]:
-        """c1 of a bare reply and of two that were sent to the same columns, by coefficients: [outputs, limbs, degree].
-
-        The bare ones are modulo more primes than those that were sent.
-        """
-        columns = self._encrypted(np.repeat(self.row[:, None], self.plan.rows, axis=1))
 
         def second(replies: Sequence[Ciphertext]) -> Residues:
             parts = np.stack([one.parts[1] for one in replies])
-            return to_coefficients(parts, moduli=self.plan.parameters.moduli[: parts.shape[1]])
+            return to_coefficients(parts, moduli=moduli[: parts.shape[1]])
 
-        return second(self._bare(columns)), second(self._sent(columns)), second(self._sent(columns))
+        # Slots that are all alike are one coefficient, the first; the others hold noise.
+        noise = self.lattice.decrypt_polynomials(sent)[:, 1:]
+        return Steady(
+            sent_noise=float(noise.std(axis=1).min()),
+            bare_noise=float((self.lattice.decrypt_polynomials(differences) / math.sqrt(2)).std(axis=1).max()),
+            bare=second(bare),
+            sent=second(sent),
+            again=second(again),
+        )
 
     def _encrypted(self, columns: Floats) -> SeededColumns:
         """Numbers in [-1, 1] in all slots, [inputs, slots]: a client need not clip."""

@@ -13,7 +13,7 @@ from wardline.he.ciphertext import EvaluationKeys
 from wardline.he.linear import rows as linear_rows
 from wardline.he.linear.plan import LinearPlan, encode
 from wardline.he.network import rows as network_rows
-from wardline.he.network.plan import NetworkPlan
+from wardline.he.network.plan import NetworkPlan, NetworkWeights
 from wardline.he.seal.bridge import SealLattice
 
 _JUDGED_ON = 2000
@@ -32,7 +32,7 @@ def from_scores(
     """
     plan = served.public.plan
     if isinstance(plan, NetworkPlan) and len(plan.layers) > 1:
-        return _of_network(plan)
+        return _of_network(plan, served.secret)
     inputs = len(plan.centre)
     # One row in which all numbers are at the low end, then one for each number with that at the high end.
     rows = np.tile(plan.centre - plan.half_width, (inputs + 1, 1))
@@ -63,17 +63,17 @@ def from_scores(
     )
 
 
-def _of_network(plan: NetworkPlan) -> ScoresAlone:
+def _of_network(plan: NetworkPlan, secret: NetworkWeights) -> ScoresAlone:
     degree = math.prod(_degree(one) for one in plan.layers)
     monomials = math.comb(plan.inputs + degree, degree)
-    weights = sum(one.outputs * (one.inputs + 1) for one in plan.layers)
+    weights = sum(int(np.count_nonzero(one.weights)) + len(one.offset) for one in secret.layers)
     rows = min(monomials, weights)
     return ScoresAlone(
         rows=rows,
         solved=False,
         detail=f"outputs are polynomials of degree {degree} in {plan.inputs} numbers: {monomials:.4g} metered rows "
-        f"determine them, and about as many as the {weights} weights may be enough. This was not tried. A copy that "
-        "agrees on most rows takes fewer",
+        f"determine them, and as many rows as there are weights, {weights}, may be enough. This was not tried. A copy "
+        "that agrees on most rows takes fewer",
     )
 
 

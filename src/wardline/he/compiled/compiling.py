@@ -194,18 +194,22 @@ def _linear_plans(
     program: Program, layer: Affine | Diagonal | Convolution, rows: Floats, *, error: float | None, margin: float
 ) -> Iterator[_Trial | str]:
     ranges = calibrate(simplify(program), rows, margin=margin).ranges[0]
-    spread = float(program.evaluate(rows).std(axis=0).min())
-    wanted = [error] if error is not None else [max(spread * share, 1e-300) for share in _SHARES]
-    for one in wanted:
+    for index, share in enumerate(_SHARES if error is None else _SHARES[:1]):
         try:
             plan, secret = plan_linear(
-                layer.matrix(), np.array(layer.offset), low=ranges.low, high=ranges.high, sample=rows, error=one
+                layer.matrix(),
+                np.array(layer.offset),
+                low=ranges.low,
+                high=ranges.high,
+                sample=rows,
+                error=error,
+                share=share,
             )
         except OverflowError as failed:
-            if one == wanted[0]:
+            if index == 0:
                 yield str(failed)
             return
-        yield _Trial(plan=plan, secret=secret, first=one == wanted[0])
+        yield _Trial(plan=plan, secret=secret, first=index == 0)
 
 
 def _network_plans(
@@ -258,11 +262,11 @@ def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
     parameters = plan.parameters
     assert parameters.plain_modulus is not None
     exact = secret.scores(encode(plan, rows), plan)
-    unit = parameters.plain_modulus / plan.scale
+    unit = parameters.plain_modulus / plan.scale * plan.units
     flood = 2.0**plan.flood_bits * unit / math.prod(parameters.moduli)
     spread = math.sqrt((1 + 2 / 3 * parameters.degree) / 12) * unit / parameters.moduli[0]
-    noise = generator.uniform(-flood, flood, exact.shape) + generator.normal(0.0, spread, exact.shape)
-    return np.asarray(np.rint((exact + noise) / plan.step) * plan.step, dtype=np.float64)
+    noise = generator.uniform(-1.0, 1.0, exact.shape) * flood + generator.normal(0.0, 1.0, exact.shape) * spread
+    return plan.rounded(exact + noise)
 
 
 def _compare(program: Program, plain: Floats, plan: Plan, secret: Any, rows: Floats) -> Fidelity:

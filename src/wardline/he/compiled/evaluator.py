@@ -10,6 +10,7 @@ import numpy as np
 from wardline.core.errors import IntegrityError
 from wardline.he.ciphertext import SEED_BYTES, Ciphertext, EvaluationKeys, SeededColumns, SeededKey, SeededKeys
 from wardline.he.compiled.public_model import PublicModel
+from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.linear.evaluation import scores
 from wardline.he.linear.plan import LinearPlan, LinearWeights
 
@@ -47,18 +48,24 @@ class Evaluator(Protocol):
         """Refuse keys that this model cannot compute with, or has no use for, with an `IntegrityError`."""
         ...
 
+    def ready(self, keys: SeededKeys) -> Any:
+        """Keys as `evaluate` takes them, made once for a client."""
+        ...
+
     def check_columns(self, columns: SeededColumns) -> None:
         """Refuse columns that are none of this model, with an `IntegrityError`."""
         ...
 
-    def evaluate(
-        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
-    ) -> tuple[Ciphertext, ...]:
+    def evaluate(self, columns: SeededColumns, keys: Any, *, rows: int, threads: int = 1) -> tuple[Ciphertext, ...]:
         """Encrypted scores of `rows` rows and of nothing else, fit to leave the server; checks both as above."""
         ...
 
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
-        """Columns and keys that encrypt nothing, to compute on once before anybody waits."""
+        """Columns and keys that encrypt nothing."""
+        ...
+
+    def narrow(self) -> Evaluator:
+        """A model of the same parameters as small as may be, to compute on once before anybody waits."""
         ...
 
 
@@ -85,8 +92,8 @@ def _check_needed(public: PublicModel, *, relinearisation: bool, elements: list[
     if relinearisation is not needed.relinearisation:
         told = "takes a key to relinearise products" if needed.relinearisation else "multiplies no ciphertexts"
         raise IntegrityError(f"the model {told}, and the keys are others")
-    if elements != sorted(needed.elements):
-        raise IntegrityError(f"the model takes {len(needed.elements)} galois keys, and the keys are others")
+    if elements != [*needed.elements(public.plan.parameters.degree)]:
+        raise IntegrityError(f"the model takes {len(needed.steps)} galois keys, and the keys are others")
 
 
 def check_columns(public: PublicModel, columns: SeededColumns) -> None:
@@ -125,7 +132,7 @@ def blank(public: PublicModel) -> tuple[SeededColumns, SeededKeys]:
         parameters=parameters,
         public=np.zeros((2, limbs, parameters.degree), dtype=np.uint32),
         relinearisation=nothing() if needed.relinearisation else None,
-        galois={element: nothing() for element in needed.elements},
+        galois={element: nothing() for element in needed.elements(parameters.degree)},
     )
     return columns, keys
 
@@ -167,6 +174,10 @@ class LinearEvaluator:
         """
         check_keys(self.public, keys)
 
+    def ready(self, keys: SeededKeys) -> EvaluationKeys:
+        """Keys with their seeds drawn out."""
+        return expand_keys(keys)
+
     def check_columns(self, columns: SeededColumns) -> None:
         """Take one fresh ciphertext for each feature.
 
@@ -207,6 +218,10 @@ class LinearEvaluator:
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
         """Columns and keys of nothing."""
         return blank(self.public)
+
+    def narrow(self) -> LinearEvaluator:
+        """The model itself: it takes milliseconds."""
+        return self
 
 
 def _cut(one: Ciphertext, rows: int) -> Ciphertext:

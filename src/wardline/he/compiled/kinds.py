@@ -19,6 +19,7 @@ import numpy.typing as npt
 from wardline.he.ciphertext import SEED_BYTES, Ciphertext, Form, SeededColumns, SeededKeys
 from wardline.he.frames.layout import HEADER_BYTES
 from wardline.he.frames.session import Limits
+from wardline.he.kernels.transform import galois_element
 from wardline.he.parameters import Parameters
 from wardline.he.ranges import OutOfRange
 
@@ -113,11 +114,15 @@ class Keys:
 
     Attributes:
         relinearisation: whether it multiplies ciphertexts.
-        elements: Galois elements by which it turns them, rising.
+        steps: by which it rotates slots.
     """
 
     relinearisation: bool = False
-    elements: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+
+    def elements(self, degree: int) -> tuple[int, ...]:
+        """The Galois elements of the steps in a ring, rising."""
+        return tuple(sorted(galois_element(step, degree) for step in self.steps))
 
 
 class PublicKind(Protocol):
@@ -240,9 +245,7 @@ class Kind:
     def make_keys(self, lattice: Any, plan: Any) -> SeededKeys:
         """Fresh public keys for the server, as many as it needs."""
         needed = self.public.keys(plan)
-        keys: SeededKeys = lattice.evaluation_keys(
-            relinearisation=needed.relinearisation, steps=steps_of(needed.elements, plan.parameters.degree)
-        )
+        keys: SeededKeys = lattice.evaluation_keys(relinearisation=needed.relinearisation, steps=needed.steps)
         return keys
 
 
@@ -295,31 +298,19 @@ def limits_of(kind: Kind, plan: Plan) -> Limits:
     most = max(
         columns.ciphertexts * (SEED_BYTES + polynomial(parameters.moduli[: columns.limbs])),
         2 * replies.ciphertexts * polynomial(parameters.moduli[: replies.limbs]),
-        2 * polynomial(parameters.moduli) + (keys.relinearisation + len(keys.elements)) * switching,
+        2 * polynomial(parameters.moduli) + (keys.relinearisation + len(keys.steps)) * switching,
     )
     return Limits(
         frame_bytes=HEADER_BYTES + most + _FRAME_SLACK,
         ciphertexts=max(columns.ciphertexts, replies.ciphertexts),
-        galois_keys=max(len(keys.elements), 1),
+        galois_keys=max(len(keys.steps), 1),
     )
 
 
-def steps_of(elements: Sequence[int], degree: int) -> tuple[int, ...]:
-    """Steps of rotations by their Galois elements, as a library of keys asks for them.
-
-    Raises:
-        ValueError: for an element that no rotation has.
-    """
-    if not elements:
-        return ()
-    powers = {2 * degree - 1: 0}
-    power = 3
-    for step in range(1, degree // 2):
-        powers[power] = step
-        power = power * 3 % (2 * degree)
-    if any(one not in powers for one in elements):
-        raise ValueError("a galois element is that of no rotation")
-    return tuple(powers[one] for one in elements)
+def keys_bytes(kind: Kind, plan: Plan) -> int:
+    """What a client's keys take in a server's memory: 4 bytes a residue, with all seeds drawn out."""
+    degree, limbs, keys = plan.parameters.degree, len(plan.parameters.moduli), kind.public.keys(plan)
+    return 4 * degree * (2 * limbs + (keys.relinearisation + len(keys.steps)) * 2 * limbs * (limbs + 1))
 
 
 def number(value: object, *, above_zero: bool = False, most: float = math.inf) -> float:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from wardline.crypto.strict import exact_object
 from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
 from wardline.he.linear.plan import LEFT_OUT, LinearPlan
@@ -16,7 +18,7 @@ MOST_FEATURES = 4096
 MOST_OUTPUTS = 1024
 
 _KEYS = frozenset(
-    {"parameters", "centre", "half_width", "outputs", "weight_scale", "flood_bits", "bound", "error", "worst"}
+    {"parameters", "centre", "half_width", "outputs", "weight_scale", "flood_bits", "bound", "error", "worst", "units"}
 )
 
 
@@ -35,6 +37,7 @@ class LinearKind:
             "bound": plan.bound,
             "error": plan.error,
             "worst": plan.worst,
+            "units": plan.units.tolist(),
         }
 
     def from_json(self, value: object) -> LinearPlan:
@@ -53,7 +56,10 @@ class LinearKind:
             bound=number(found["bound"]),
             error=number(found["error"], above_zero=True),
             worst=number(found["worst"], above_zero=True),
+            units=numbers(found["units"], most=MOST_OUTPUTS, above_zero=True),
         )
+        if len(plan.units) != plan.outputs or (plan.units > 1).any() or (np.frexp(plan.units)[0] != 0.5).any():
+            raise ValueError("units are powers of two of at most 1, one for each output")
         if len(plan.centre) != len(plan.half_width):
             raise ValueError("centres and widths are not as many")
         return plan

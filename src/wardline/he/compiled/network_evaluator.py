@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns, Se
 from wardline.he.compiled.evaluator import blank, check_columns, check_expanded, check_keys
 from wardline.he.compiled.kinds import Floats
 from wardline.he.compiled.public_model import PublicModel
+from wardline.he.compiler.program import Meaning
+from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.network.evaluation import replies
 from wardline.he.network.plan import LayerPlan, NetworkPlan, NetworkWeights, SecretLayer
 from wardline.he.network.stages import SecondBend, blocks_of, groups_of, most_live
@@ -64,6 +66,10 @@ class NetworkEvaluator:
         """
         check_keys(self.public, keys)
 
+    def ready(self, keys: SeededKeys) -> EvaluationKeys:
+        """Keys with their seeds drawn out."""
+        return expand_keys(keys)
+
     def check_columns(self, columns: SeededColumns) -> None:
         """Take one fresh ciphertext for each number of a row.
 
@@ -101,6 +107,22 @@ class NetworkEvaluator:
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
         """Columns and keys of nothing."""
         return blank(self.public)
+
+    def narrow(self) -> NetworkEvaluator:
+        """A network of as many layers, each of one number: it takes the same steps in a fraction of a second."""
+        plan = replace(
+            self._plan,
+            centre=np.zeros(1),
+            half_width=np.ones(1),
+            layers=tuple(replace(layer, inputs=1, outputs=1, live=1) for layer in self._plan.layers),
+        )
+        one = np.ones((1, 1), dtype=np.int64)
+        layers = tuple(
+            _secret_layer(layer, one, np.zeros(1), (0.0, 0.0, 0.0), index == 0)
+            for index, layer in enumerate(plan.layers)
+        )
+        public = replace(self.public, plan=plan, features=("number",), meaning=Meaning(gives="values"))
+        return NetworkEvaluator(public=public, secret=NetworkWeights(layers=layers))
 
 
 class NetworkServer:

@@ -11,7 +11,19 @@ from wardline.core import UsageError, canonical_json
 from wardline.core.errors import IntegrityError
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.ciphertext import Ciphertext
-from wardline.he.compiled.kinds import KINDS, Floats, Keys, Kind, Plan, Shape, kind_named, kind_of, limits_of, number
+from wardline.he.compiled.kinds import (
+    KINDS,
+    Floats,
+    Keys,
+    Kind,
+    Plan,
+    Shape,
+    keys_bytes,
+    kind_named,
+    kind_of,
+    limits_of,
+    number,
+)
 from wardline.he.compiler.program import Meaning
 from wardline.he.frames.session import Limits
 from wardline.he.ranges import OutOfRange
@@ -99,6 +111,11 @@ class PublicModel:
     def keys(self) -> Keys:
         """What the server needs beside the public key."""
         return self.kind.public.keys(self.plan)
+
+    @property
+    def keys_bytes(self) -> int:
+        """What a client's keys take in the server's memory."""
+        return keys_bytes(self.kind, self.plan)
 
     def charged(self, rows: int) -> int:
         """How many rows a request of so many is charged."""

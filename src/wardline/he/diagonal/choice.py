@@ -1,8 +1,8 @@
 """The choice of ring, primes, scales, weights' bits and rotations for one row of a network at a time.
 
-As in `wardline.he.network.choice`; what is different: plaintexts are polynomials whose coefficients are rounded, so that
-every slot carries an error of sqrt(degree / 12) over the weights' scale; keys are switched at every rotation; and an
-answer is cut down to a few coefficients, so that the noise which hides the weights meets few of them.
+As in `wardline.he.network.choice`; what is different: plaintexts are polynomials whose coefficients are rounded, so
+that every slot carries an error of sqrt(degree / 12) over the weights' scale; keys are switched at every rotation; and
+an answer is cut down to a few coefficients, so that the noise which hides the weights meets few of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from wardline.he.compiler.program import Program
 from wardline.he.diagonal.encoding import polynomials_of, slots_of
 from wardline.he.diagonal.moves import applied, beside
 from wardline.he.diagonal.plan import (
-    FLOOD_BITS,
     DiagonalPlan,
     DiagonalWeights,
     StepPlan,
@@ -30,7 +29,7 @@ from wardline.he.diagonal.plan import (
     laid_out,
     offsets,
 )
-from wardline.he.diagonal.search import Route, cheapest
+from wardline.he.diagonal.search import Route, cheapest, cost_of
 from wardline.he.kernels.sampling import MOST_FLOODING_BITS
 from wardline.he.network.chain import PRIME_BITS, Chain, Finder, split
 from wardline.he.network.choice import DEGREES
@@ -44,6 +43,7 @@ from wardline.he.network.noise import (
     rescaling,
     total,
 )
+from wardline.he.network.plan import FLOOD_BITS
 from wardline.he.network.stages import Floats, Stage, balanced, stages_of
 from wardline.he.parameters import Parameters
 
@@ -55,6 +55,8 @@ _ROWS = 16
 """Rows that weights' bits and the bounds of slots are learned from."""
 _SPARE = 1.25
 """No slot is taken to be more times as large as in those rows, in what bounds rounded weights."""
+_FIRST = (PRIME_BITS, 50)
+"""Bits that the first step drops at least, if it rotates: one prime or two, which leave room for digits of several."""
 _GROUPS = (4, 3, 2)
 """Primes of a digit that are tried: more of them make keys smaller and switching faster, and noise larger."""
 _SWITCHED = 0.5
@@ -120,7 +122,7 @@ def unsafe_plan_unprotected_diagonal(
 ) -> tuple[DiagonalPlan, DiagonalWeights]:
     """The same without any protection of the weights, in a smaller ring: for comparisons, and for attacks to succeed.
 
-    Whoever decrypts an answer sees sums of layers in its slots, noise that depends on the weights, and second parts that
+    Whoever decrypts an answer sees parts of sums in its slots, noise that depends on the weights, and second parts that
     are functions of them. See `plan_diagonal`.
     """
     return _plan(program, sample, error, margin, protected=False)
@@ -145,13 +147,16 @@ def _plan(
         found = _rounded(network, degree, wanted, protected=protected)
         if found is None:
             continue
-        for chain in _chains(network, found, degree, protected=protected):
-            plan = _with_chain(network, found, chain, protected=protected)
-            if plan is None:
-                continue
-            best = min(best, plan.error)
-            if plan.error <= wanted:
-                return plan, DiagonalWeights.of(plan, network.stages)
+        fitting = []
+        for first in _FIRST if found.route.moves[0].rotations else (0,):
+            for plan in _plans(network, found, degree, first, protected=protected):
+                best = min(best, plan.error)
+                if plan.error <= wanted:
+                    fitting.append(plan)
+                    break
+        if fitting:
+            plan = min(fitting, key=_transforms)
+            return plan, DiagonalWeights.of(plan, network.stages)
     reached = "none can be had" if best == math.inf else f"the best that can be had is {best:.2g}"
     raise OverflowError(f"an error of {wanted:.2g} was asked for and {reached} within 128 bits of security")
 
@@ -277,27 +282,42 @@ def _weight_scale(weights: Floats, bits: int) -> float:
     return 1.0 if largest == 0.0 else float(2.0 ** math.floor(bits - math.log2(largest)))
 
 
-def _chains(network: _Network, found: _Rounded, degree: int, *, protected: bool) -> Iterator[Chain]:
-    """Chains in one ring, scales of few bits first."""
+def _plans(network: _Network, found: _Rounded, degree: int, first: int, *, protected: bool) -> Iterator[DiagonalPlan]:
+    """Plans in one ring, scales of few bits first."""
     for bits in _SCALE_BITS:
         try:
-            chain = _chain(network, found, degree, bits, protected=protected)
+            chain = _chain(network, found, degree, (bits, first), protected=protected)
         except ValueError:  # too few primes of a size, or more bits than are secure
             continue
-        yield chain
+        plan = _with_chain(network, found, chain, protected=protected)
+        if plan is not None:
+            yield plan
 
 
-def _chain(network: _Network, found: _Rounded, degree: int, bits: int, *, protected: bool) -> Chain:
-    """Scales of about so many bits; primes are found from the first to be dropped to the last, for exact scales."""
+def _transforms(plan: DiagonalPlan) -> float:
+    return sum(cost_of(layer.move, layer.limbs, layer.group) for layer in plan.layers)
+
+
+def _chain(network: _Network, found: _Rounded, degree: int, sizes: tuple[int, int], *, protected: bool) -> Chain:
+    """Primes and scales; primes are found from the first to be dropped to the last, for exact scales.
+
+    Args:
+        network: what is computed.
+        found: by which moves.
+        degree: of the ring.
+        sizes: bits of the scales, about, and of what is dropped first, at least.
+        protected: whether there is to be room for noise.
+    """
+    bits, least = sizes
     fewest = (2 * degree).bit_length() + 5
     moves = found.route.moves
     summed = degree // 2 // moves[-1].target.size
     log_weights = [math.log2(one) for one in found.scales]
     # Rounding after the last step meets every slot that is summed: it has more bits to make up for it.
     wanted = [bits] * (len(moves) - 1) + [bits + round(math.log2(summed) / 2)]
-    # The first drop takes the weights' scale away. Where keys are switched before it, it is a whole prime, for room
-    # between their noise and that of rounding.
-    first = max(fewest, math.ceil(log_weights[0]), PRIME_BITS if moves[0].rotations else 0)
+    # The first drop takes the weights' scale away. Where keys are switched before it, it is larger, for room between
+    # their noise and that of rounding.
+    first = max(fewest, math.ceil(log_weights[0]), least)
     input_scale = 2.0 ** (wanted[0] + first - int(log_weights[0]))
     finder = Finder(degree, special=len(moves) > 1 or bool(moves[0].rotations))
     scales = [input_scale * found.scales[0] / finder.take(split(first, fewest))]
@@ -363,11 +383,9 @@ def _with_chain(network: _Network, found: _Rounded, chain: Chain, *, protected: 
     bound = np.zeros(1)
     for index, (stage, gains, move) in enumerate(zip(network.stages, network.gains, found.route.moves, strict=True)):
         limbs, last = chain.limbs(index), index + 1 == count
-        group = next(
-            (one for one in _GROUPS if _worth(*_own(network, found, chain, index, one))),
-            1,
-        )
-        deviations.append(math.hypot(*_own(network, found, chain, index, group)))
+        added = {one: _own(network, found, chain, index, one) for one in (*_GROUPS, 1) if one <= limbs}
+        group = next((one for one, (own, switched) in added.items() if switched <= _SWITCHED * own), 1)
+        deviations.append(math.hypot(*added[group]))
         bound, typical = total(gains, tuple(deviations))
         far = SLOT_TAIL * in_slots(1.0, degree) * bound
         reach = network.reach[index]
@@ -379,6 +397,8 @@ def _with_chain(network: _Network, found: _Rounded, chain: Chain, *, protected: 
             largest = max(_OUTSIDE * float(reach.max()), _OUTSIDE / 2 * found.largest[index])
             if 2 * found.scales[index] * source * largest > before:
                 return None
+        # Half of the coefficients are told: an output has noise of its real part and of the imaginary one.
+        mixed = math.sqrt(2 - 1 / move.target.size) if last else 1.0
         layers.append(
             StepPlan(
                 name=stage.name,
@@ -391,15 +411,11 @@ def _with_chain(network: _Network, found: _Rounded, chain: Chain, *, protected: 
                 weight_scale=found.scales[index],
                 scale=scales[index],
                 squared=stage.slope is not None,
-                error=in_slots(float(typical.max()), degree),
-                bound=float(far.max()),
+                error=mixed * in_slots(float(typical.max()), degree),
+                bound=mixed * float(far.max()),
             )
         )
     return _finished(network, found, chain, tuple(layers), float(bound.max()), protected=protected)
-
-
-def _worth(rounding: float, switched: float) -> bool:
-    return switched <= _SWITCHED * rounding
 
 
 def _finished(

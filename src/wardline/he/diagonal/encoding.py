@@ -30,7 +30,7 @@ def polynomials_of(slots: Floats, *, scale: float) -> Integers:
     found = (np.fft.fft(values) * turns.conj()).real * (scale / degree)
     if found.size and not float(np.abs(found).max()) < 2.0**52:
         raise OverflowError("a plaintext's coefficients are too large to be rounded exactly")
-    return np.rint(found).astype(np.int64)
+    return np.asarray(np.rint(found), dtype=np.int64)
 
 
 def slots_of(polynomials: Integers, *, scale: float) -> Floats:
@@ -38,7 +38,7 @@ def slots_of(polynomials: Integers, *, scale: float) -> Floats:
     degree = polynomials.shape[-1]
     places, turns = _roots(degree)
     values = np.fft.ifft(polynomials * turns) * degree
-    return np.ascontiguousarray(values[..., places].real) / scale
+    return np.asarray(values[..., places].real / scale, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)

@@ -1,15 +1,15 @@
 """Where numbers stand in the slots, and how a matrix is multiplied with them by few rotations.
 
-S slots, a power of two, turn in a circle. Numbers x_0, ..., x_(p - 1), p a power of two, stand there tiled (x_i at every
-slot that is i modulo p) or in blocks (x_i at the first `valid` of the S / p slots of block i; the rest holds something
-else). A move computes, with plaintexts P and rotations to the left,
+S slots, a power of two, turn in a circle. Numbers x_0, ..., x_(p - 1), p a power of two, stand there tiled (x_i at
+every slot that is i modulo p) or in blocks (x_i at the first `valid` of the S / p slots of block i; the rest holds
+something else). A move computes, with plaintexts P and rotations to the left,
 
     z = sum over giant steps g of rot(sum over baby steps b of P_gb rot(x, b), g),
 
 and folds z, adding up slots some steps apart. What stands in a slot after that is a full sum if
 
-- blocks come from tiled numbers: slot u works for output u // w, w = S / q, on inputs that are u modulo t, so that any t
-  slots in a row of one block are a sum of everything: w - t + 1 slots of each block are valid after log2(t) doublings;
+- blocks come from tiled numbers: slot u works for output u // w, w = S / q, on inputs that are u modulo t, so that any
+  t slots in a row of one block are a sum of everything: w - t + 1 slots of each block are valid after that;
 - tiled numbers come from blocks: slot u works for output u modulo q, and all S / q of them are a sum of everything;
 - tiled numbers come from tiled ones: generalised diagonals, q or p of them.
 
@@ -32,6 +32,10 @@ from wardline.he.network.stages import Floats
 Places = npt.NDArray[np.int64]
 Kind = Literal["tiled", "blocks"]
 
+MOST_SLOTS = 1 << 14
+MOST_STEPS = 512
+_MOST_BABIES = 128  # each takes a key
+
 FOLDS = (2, 4, 8)
 """Slots that are added up at once: more take more keys and fewer decompositions."""
 
@@ -45,12 +49,24 @@ class Layout:
         size: how many there is room for, a power of two.
         slots: in all, a power of two.
         valid: of blocks, how many of the first slots hold the number; of tiled ones 0.
+
+    Raises:
+        ValueError: for anything else.
     """
 
     kind: Kind
     size: int
     slots: int
     valid: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= self.slots <= MOST_SLOTS or power_of_two(self.size) != self.size:
+            raise ValueError("a layout has room for a power of two of numbers, at most as many as slots")
+        if power_of_two(self.slots) != self.slots:
+            raise ValueError("slots are a power of two")
+        most = self.slots // self.size if self.kind == "blocks" else 0
+        if self.kind not in ("tiled", "blocks") or not min(most, 1) <= self.valid <= most:
+            raise ValueError("numbers are tiled, or at the first slots of blocks")
 
     def places(self) -> Places:
         """Which number stands in each slot, -1 where there is none: [slots]."""
@@ -74,6 +90,9 @@ class Move:
         folds: steps of the rotations that are added up together, one tuple after the other.
         last: whether outputs are only summed over the slots that are equal modulo the target's size, when an answer is
             cut down to them.
+
+    Raises:
+        ValueError: for steps that are no rotations, or more of them than anybody needs.
     """
 
     source: Layout | None
@@ -83,6 +102,23 @@ class Move:
     stride: int = 0
     folds: tuple[tuple[int, ...], ...] = ()
     last: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.babies or self.babies[0] != 0 or self.giants < 1 or (self.giants > 1 and not self.stride):
+            raise ValueError("the first baby step is 0, and giant steps go on")
+        if len(self.babies) * self.giants > self.target.slots or not all(self.folds):
+            raise ValueError("there are more steps than slots, or a fold of nothing")
+        steps = [*self.babies, self.stride, *(one for fold in self.folds for one in fold)]
+        if len(steps) > MOST_STEPS or any(abs(one) >= self.target.slots for one in steps):
+            raise ValueError("a step is no rotation of these slots, or there are too many")
+        if self.source is not None and self.source.slots != self.target.slots:
+            raise ValueError("source and target have other slots")
+        if self.source is None and (len(self.babies) > 1 or self.giants > 1 or self.target.kind != "tiled"):
+            raise ValueError("inputs beside their weights need no rotations before they are folded")
+        if self.last and (self.folds or self.target.kind != "tiled"):
+            raise ValueError("what is summed as an answer is not folded")
+        if self.target.slots % self.parts:
+            raise ValueError("folds must divide the slots")
 
     @property
     def steps(self) -> frozenset[int]:
@@ -224,14 +260,14 @@ def _split(
 ) -> Iterator[Move]:
     """All splits of `count` rotations, `step` apart, into babies and giants, and of the folds."""
     babies = 1
-    while babies <= count:
+    while babies <= min(count, _MOST_BABIES):
         for fold in fold_steps(*folds):
             yield Move(
                 source=source,
                 target=target,
                 babies=tuple(step * one for one in range(babies)),
                 giants=count // babies,
-                stride=step * babies,
+                stride=step * babies if babies < count else 0,
                 folds=fold,
                 last=last,
             )

@@ -17,20 +17,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from wardline.he.ciphertext import SEED_BYTES
 from wardline.he.diagonal.encoding import Integers, polynomials_of, slots_of
-from wardline.he.diagonal.moves import Move, applied, beside, plaintexts, plaintexts_beside
+from wardline.he.diagonal.moves import Layout, Move, applied, beside, plaintexts, plaintexts_beside
 from wardline.he.kernels.modular import reduce_signed
 from wardline.he.kernels.transform import to_evaluations
 from wardline.he.network.plan import FLOOD_BITS
 from wardline.he.network.stages import Floats, Stage
-from wardline.he.network.tiling import charged
 from wardline.he.parameters import MOST_BITS, Parameters
 from wardline.he.ranges import scaled_rows
 
-OFFSET_BITS = 40
+OFFSET_BITS = 48
 """Offsets are rounded to so many bits, and multiplied by a power of two to reach their scale."""
 
-_ONE_KEY_BYTES = 64
+MOST_CIPHERTEXTS = 32
+"""That a row is sent in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,9 @@ class DiagonalPlan:
             included.
         worst: no output of a row within the ranges is farther from the exact one, but for a chance of 2^-40.
         step: what outputs are rounded to: a power of two, two to four deviations of the noise.
+
+    Raises:
+        ValueError: for layers, layouts or limbs that do not fit each other.
     """
 
     parameters: Parameters
@@ -106,6 +110,42 @@ class DiagonalPlan:
     worst: float
     step: float
 
+    def __post_init__(self) -> None:
+        layers, slots = self.layers, self.parameters.slots
+        if not layers or any(one.move.target.slots != slots for one in layers):
+            raise ValueError("a network has layers, in the slots of its ring")
+        if self.parameters.scheme != "ckks" or not 1 <= self.ciphertexts <= MOST_CIPHERTEXTS:
+            raise ValueError(f"a row is sent in 1 to {MOST_CIPHERTEXTS} ciphertexts of CKKS")
+        limbs, inputs = len(self.parameters.moduli), len(self.centre)
+        source: Layout | None = None
+        for index, layer in enumerate(layers):
+            move, last = layer.move, index + 1 == len(layers)
+            here = move.source
+            if layer.limbs != limbs or not 0 <= layer.dropped < limbs or not 1 <= layer.group <= limbs:
+                raise ValueError(f"{layer.name} is computed in more or fewer primes than are left")
+            ends = layer.squared is not last and move.last is last
+            if layer.inputs != inputs or layer.outputs > move.target.size or not ends:
+                raise ValueError(f"{layer.name} does not fit the layer before or behind it")
+            if here is not None and here.size < inputs:
+                raise ValueError(f"{layer.name} has more inputs than its layout has room for")
+            if index and (here is None or not _within(here, source)):
+                raise ValueError(f"{layer.name} reads slots that the layer before does not fill")
+            limbs, inputs, source = limbs - layer.dropped, layer.outputs, move.target
+        if not 1 <= self.reply_limbs <= limbs or (
+            self.parameters.special is None and (self.steps or self.relinearises)
+        ):
+            raise ValueError("a reply has more primes than are left, or keys have no prime to be switched in")
+        first = layers[0].move
+        if (first.source is None) is not (self.reads is not None) or (first.source and self.ciphertexts > 1):
+            raise ValueError("either a layout or the readings say where inputs stand")
+        if self.reads is not None and (
+            self.reads.shape[:1] != (layers[0].outputs,)
+            or self.reads.ndim != 2
+            or not 1 <= self.reads.shape[1] <= self.ciphertexts * first.parts
+            or not -1 <= int(self.reads.min()) <= int(self.reads.max()) < len(self.centre)
+        ):
+            raise ValueError("an output of the first layer reads inputs that there are not, or more than are sent")
+
     @property
     def inputs(self) -> int:
         """How many numbers a row has."""
@@ -122,10 +162,10 @@ class DiagonalPlan:
         return 1
 
     def charged(self, rows: int) -> int:
-        """How many rows answers to so many tell of: as many. An answer holds one number for each output, the number of
-        outputs being rounded up to a power of two.
+        """How many rows answers to so many tell of: as many.
+
+        An answer holds one number for each output, the number of outputs being rounded up to a power of two.
         """
-        assert charged(self.outputs, slots=self.parameters.slots) == self.room
         return rows
 
     @property
@@ -162,7 +202,7 @@ class DiagonalPlan:
     def upload_bytes(self) -> int:
         """Of a row, packed: a seed and c0 for each ciphertext, `ciphertexts (64 + degree bits(moduli) / 8)`."""
         bits = sum(prime.bit_length() for prime in self.parameters.moduli)
-        return self.ciphertexts * (_ONE_KEY_BYTES + self.parameters.degree * bits // 8)
+        return self.ciphertexts * (SEED_BYTES + self.parameters.degree * bits // 8)
 
     @property
     def reply_bytes(self) -> int:
@@ -172,18 +212,21 @@ class DiagonalPlan:
 
     @property
     def keys_bytes(self) -> int:
-        """Of the keys as they travel, once: `degree / 8` times twice the bits of the moduli, and for each rotation and
-        for relinearisation `moduli` times the bits of all primes; and a seed for each of these pairs.
+        """Of the keys as they travel, once, packed.
+
+        They are `2 degree bits(moduli) / 8` for the public key, and for each rotation and for relinearisation, if there
+        is any, `moduli (64 + degree bits(all primes) / 8)`.
         """
         parameters = self.parameters
         digits, keys = len(parameters.moduli), len(self.steps) + self.relinearises
-        one = sum(prime.bit_length() for prime in parameters.primes) * parameters.degree // 8 + _ONE_KEY_BYTES
+        one = sum(prime.bit_length() for prime in parameters.primes) * parameters.degree // 8 + SEED_BYTES
         return keys * digits * one + 2 * parameters.degree * sum(p.bit_length() for p in parameters.moduli) // 8
 
     @property
     def gathered_keys_bytes(self) -> int:
-        """Of the keys as the server keeps them: 8 degree (limbs + 1) digits for each rotation of a step, and for each
-        relinearisation.
+        """Of the keys as the server keeps them (`keys.gathered`).
+
+        They are `8 degree (limbs + 1) digits` for each rotation of a step, and for each relinearisation.
         """
         total = 0
         for index, layer in enumerate(self.layers):
@@ -193,8 +236,10 @@ class DiagonalPlan:
 
     @property
     def plaintexts_bytes(self) -> int:
-        """Of the weights as the server keeps them: `4 degree (limbs + 1)` for each plaintext, `8 degree` for the
-        integers that it was made from, and `4 degree limbs` for each step's offset.
+        """Of the weights as the server keeps them.
+
+        They are `4 degree (limbs + 1)` for each plaintext, `8 degree` for the integers that it was made from, and
+        `4 degree limbs` for each step's offset.
         """
         total = 0
         for index, layer in enumerate(self.layers):
@@ -234,8 +279,8 @@ class DiagonalPlan:
                 f"{layer.name}: {layer.inputs} -> {layer.outputs}{', squared' if layer.squared else ''}; {layer.limbs} "
                 f"limbs, {layer.dropped} dropped (level {level}), scale 2^{math.log2(layer.scale):.1f}, weights 2^"
                 f"{math.log2(layer.weight_scale):.0f}; {len(move.babies)} baby and {move.giants} giant steps, "
-                f"{move.folded} slots folded by {sum(len(one) for one in move.folds)} rotations, {layer.group} primes a "
-                f"digit; noise {layer.error:.2g}, never above {layer.bound:.2g}"
+                f"{move.folded} slots folded by {sum(len(one) for one in move.folds)} rotations, {layer.group} primes "
+                f"a digit; noise {layer.error:.2g}, never above {layer.bound:.2g}"
             )
         if self.flood_bits is None:
             lines.append("no protection: whoever decrypts an answer can learn about the weights")
@@ -254,10 +299,15 @@ class DiagonalPlan:
             f"{self.keys_bytes / 2**20:.0f} MiB together"
         )
         lines.append(
-            f"server memory {self.memory_bytes() / 2**20:.0f} MiB, with {self.plaintexts_bytes / 2**20:.0f} for weights "
-            f"and {self.gathered_keys_bytes / 2**20:.0f} for a client's keys"
+            f"server memory {self.memory_bytes() / 2**20:.0f} MiB, beside {self.plaintexts_bytes / 2**20:.0f} for "
+            f"weights and {self.gathered_keys_bytes / 2**20:.0f} for a client's keys"
         )
         return "\n".join(lines)
+
+
+def _within(here: Layout, there: Layout | None) -> bool:
+    """Whether what one layout says is in the slots that another one filled."""
+    return there is not None and (here.kind, here.size) == (there.kind, there.size) and here.valid <= there.valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -265,7 +315,7 @@ class SecretStep:
     """A step's plaintexts.
 
     Attributes:
-        coefficients: rounded at the weights' scale, [giants, babies, degree], or [ciphertexts, degree] without a source.
+        coefficients: rounded at the weights' scale, [giants, babies, degree]; without a source [ciphertexts, degree].
         factors: the same in NTT form, modulo the step's primes and the special one: [..., limbs + 1, degree].
         offset: real numbers [slots].
         offset_factor: the same as a plaintext at the scale of the results, [limbs left, degree].
@@ -333,9 +383,7 @@ class DiagonalWeights:
         """
         out = np.empty((len(rows), plan.outputs))
         for start in range(0, len(rows), 64):
-            values: Floats = laid_out(plan.input_places, scaled_rows(plan, rows[start : start + 64]))
-            for values in self.through(plan, values):
-                pass
+            *_, values = self.through(plan, laid_out(plan.input_places, scaled_rows(plan, rows[start : start + 64])))
             out[start : start + 64] = values.reshape(len(values), -1, plan.room).sum(axis=1)[:, : plan.outputs]
         if random is None:
             return out
@@ -371,7 +419,7 @@ def factors_of(move: Move, weights: Floats, first: npt.NDArray[np.int32] | None)
 
 
 def offsets(move: Move, offset: Floats) -> Floats:
-    """What is added to each slot after a move, [slots]; in the last step once for each output, since slots are summed."""
+    """What is added to each slot after a move, [slots]; in the last step once for each output: slots are summed."""
     target = move.target
     slots = np.arange(target.slots)
     labels = slots % target.size if target.kind == "tiled" else slots // (target.slots // target.size)

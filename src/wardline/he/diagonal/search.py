@@ -6,17 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wardline.he.diagonal.moves import Layout, Move, fold_steps, moves, power_of_two
+from wardline.he.diagonal.plan import MOST_CIPHERTEXTS
 
 _PRODUCT = 0.1
 """Time of a product of two polynomials in one limb, over that of a transform."""
 
-_KEY = 15.0
+_KEY = 30.0
 """Transforms that one key fewer is worth: keys are large, though they travel once."""
 
-_CIPHERTEXT = 300.0
-"""Transforms that one ciphertext fewer is worth: encrypting it takes about so long, and so does sending it."""
-
-_MOST_CIPHERTEXTS = 32
+_CIPHERTEXT = 15.0
+"""Transforms that one limb of a ciphertext fewer is worth: encrypting and sending it takes longer, but elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +52,13 @@ def cheapest(
     count = len(shapes)
     best: dict[Layout, Route] = {}
     for move, ciphertexts in _first(shapes[0], readings, slots=slots, last=count == 1):
-        cost = _cost(move, *levels[0]) + ciphertexts * (_CIPHERTEXT + levels[0][0] * 2 * _PRODUCT)
+        cost = cost_of(move, *levels[0]) + ciphertexts * levels[0][0] * (_CIPHERTEXT + 2 * _PRODUCT)
         _keep(best, Route(moves=(move,), ciphertexts=ciphertexts, cost=cost))
     for index in range(1, count):
         following: dict[Layout, Route] = {}
         for layout, route in best.items():
             for move in moves(layout, shapes[index][0], last=index == count - 1):
-                cost = route.cost + _cost(move, *levels[index])
+                cost = route.cost + cost_of(move, *levels[index])
                 _keep(following, Route(moves=(*route.moves, move), ciphertexts=route.ciphertexts, cost=cost))
         best = following
     return min(best.values(), key=lambda one: one.cost)
@@ -72,7 +71,7 @@ def _first(shape: tuple[int, int], readings: int, *, slots: int, last: bool) -> 
     parts = slots // size if last else 1
     while parts <= slots // size:
         ciphertexts = -(-readings // parts)
-        if ciphertexts <= _MOST_CIPHERTEXTS:
+        if ciphertexts <= MOST_CIPHERTEXTS:
             for fold in [()] if last else fold_steps(slots // parts, parts):
                 yield Move(source=None, target=target, folds=fold, last=last), ciphertexts
         parts *= 2
@@ -91,8 +90,14 @@ def _keep(best: dict[Layout, Route], route: Route) -> None:
         best[layout] = route
 
 
-def _cost(move: Move, limbs: int, group: int) -> float:
-    """Of one step, with a relinearisation or without being the same for all moves."""
+def cost_of(move: Move, limbs: int, group: int) -> float:
+    """Of one step at a level, in transforms, without relinearisation, which is the same for all moves.
+
+    Args:
+        move: of the step.
+        limbs: of its ciphertexts.
+        group: primes of a digit.
+    """
     digits = -(-limbs // group)
     lift, down = digits * (limbs + 1), 2.2 * (limbs + 1)
     key = 2 * _PRODUCT * (digits + 2) * (limbs + 1)

@@ -27,11 +27,12 @@ MOST_DEPTH = 64
 """Splits one after the other; more are refused before anything is computed."""
 
 _DEGREES = (4096, 8192, 16384, 32768)
-_SPECIAL_BITS = 31
+_LARGEST_BITS = 31
 _LEAST_PRIME_BITS = 24
 _MOST_PLAIN_BITS = 30
-_NANOSECONDS = 0.5
-"""For a coefficient, a stage of a transform, and a limb, on one core (benchmarks/he_forest.py)."""
+_NANOSECONDS = 0.45
+"""For a coefficient, a stage of a transform, and a limb, on one core: measured times were 0.9 to 1.4 times what it
+predicts (benchmarks/he_forest.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ def plan_forest(
     Guarantee: on every row of the sample the rounded forest, which the encrypted one equals, was compared with the
     plain one. Of other rows the plan's `worst` bounds the difference. All thresholds of the forest are public in the
     plan: decoys hide which of them are used, and how well depends on how many there are and on where they lie.
+    Thresholds lie between two values of the rows that the model was fitted on, decoys between two of the sample's, and
+    tell of them.
     """
     if not 0 < agreement <= 1 or (error is not None and not error > 0) or not most_seconds > 0:
         raise ValueError("agreement is above 0 and at most 1, error and most_seconds are above 0")
@@ -152,7 +155,11 @@ def predicted_seconds(circuit: Circuit, parameters: Parameters) -> float:
     """For a batch and one thread: transforms of limbs are what takes time."""
     limbs = len(parameters.moduli)
     wide = limbs + len(second_base(parameters, max(circuit.last, 1)))
+    outputs = len(circuit.constant)
     transforms = circuit.products * (7 * wide + limbs * (limbs + 3)) + circuit.last * 4 * wide
+    # Seeds to draw out, the end of sums of products, and what makes a reply fit to leave.
+    transforms += circuit.bits * limbs + outputs * limbs * 10
+    transforms += outputs * (3 * wide + limbs * (limbs + 3)) if circuit.last else 0
     stages = parameters.degree.bit_length() - 1
     terms = sum(len(one) for block in circuit.blocks for _, sums in block.last for one in sums)
     terms += sum(len(one) for block in circuit.blocks for level in block.products for pair in level for one in pair)
@@ -203,12 +210,15 @@ def _parameters(circuit: Circuit, largest: int) -> tuple[Parameters, Budget] | N
 
 
 def _moduli(degree: int, *, switching: bool) -> Iterator[tuple[tuple[int, ...], int | None]]:
+    """Moduli and a special prime, few and small ones first."""
     for limbs in range(1, 32):
-        for bits in range(_LEAST_PRIME_BITS, 32):
-            if limbs * bits + switching * _SPECIAL_BITS > MOST_BITS[degree]:
+        for bits in range(_LEAST_PRIME_BITS, _LARGEST_BITS + 1):
+            # The first one is large, since a reply that is left with it alone is the smallest that there is.
+            sizes = (*([_LARGEST_BITS] * switching), _LARGEST_BITS, *([bits] * (limbs - 1)))
+            if sum(sizes) > MOST_BITS[degree]:
                 break
             try:
-                primes = find_primes(degree, (*([_SPECIAL_BITS] * switching), *([bits] * limbs)))
+                primes = find_primes(degree, sizes)
             except ValueError:  # a small size that has too few primes
                 continue
             yield primes[switching:], primes[0] if switching else None
@@ -233,7 +243,8 @@ def _too_deep(forest: Forest, index: int, reason: str) -> UsageError:
 def _check_seconds(plan: ForestPlan, most_seconds: float) -> None:
     if plan.seconds > most_seconds:
         raise UsageError(
-            f"the forest takes {plan.products + plan.last} products of ciphertexts, about {plan.seconds:.3g} s for a batch, and {most_seconds:.0f} are allowed",
+            f"the forest takes {plan.products + plan.last} products of ciphertexts, about {plan.seconds:.3g} s for a "
+            f"batch, and {most_seconds:.3g} are allowed",
             hint="fit fewer trees or a smaller max_depth, or allow more seconds",
         )
 

@@ -107,7 +107,8 @@ def canonical(thresholds: Floats, number: Number) -> Floats:
         return thresholds
     limits = np.finfo(np.float32)
     rounded = np.clip(thresholds, limits.min, limits.max).astype(np.float32)
-    down = np.nextafter(rounded, np.float32(-np.inf))
+    with np.errstate(over="ignore"):
+        down = np.nextafter(rounded, np.float32(-np.inf))
     # Below the least number nothing is at most the threshold: that number itself is kept, and cannot be told apart.
     chosen = np.where((rounded.astype(np.float64) > thresholds) & np.isfinite(down), down, rounded)
     return np.asarray(chosen.astype(np.float64), dtype=np.float64)

@@ -6,6 +6,7 @@ adds and multiplies these bits as a circuit says (`wardline.he.forest.circuit`),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -115,6 +116,19 @@ class ForestPlan:
         outputs = self.outputs * (3 * wide + 8 * limbs)
         working = threads * (8 + 30 * CHUNK) * wide + 16 * limbs
         return 4 * self.parameters.degree * (held + outputs * threads + working)
+
+    def describe_inputs(self, names: Sequence[str]) -> list[str]:
+        """For each feature, by how many thresholds it is compared, a line each.
+
+        Args:
+            names: of the features, [inputs].
+        """
+        lines = []
+        for index, name in enumerate(names):
+            own = self.thresholds.threshold[self.thresholds.feature == index]
+            told = f"compared with {len(own)} numbers from {own[0]:.6g} to {own[-1]:.6g}" if len(own) else "not read"
+            lines.append(f"{name}: {told}")
+        return lines
 
     def explain(self) -> str:
         """The plan in words and figures."""

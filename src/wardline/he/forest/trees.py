@@ -120,8 +120,9 @@ class Forest:
         return len(self.offset)
 
     def cast(self, rows: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Rows as they are compared."""
-        return np.asarray(rows).astype(self.number)
+        """Rows as they are compared; what is too large for the type becomes infinite."""
+        with np.errstate(over="ignore"):
+            return np.asarray(rows).astype(self.number)
 
     def evaluate(self, rows: Floats) -> Floats:
         """What the forest gives in the clear: [rows, outputs].

@@ -140,7 +140,7 @@ def _cut_torch(
             f"a {type(model).__name__} is not split",
             hint="give an nn.Sequential, or a Program: a model with branches has no place to cut",
         )
-    modules, fronts = (need(f"wardline.he.hybrid.{one}", extra="torch") for one in ("modules", "front"))
+    modules, fronts = (need(f"wardline.he.hybrid.{one}", extra="torch") for one in ("modules", "torch_front"))
     leaves, starts = modules.leaves_of(model)
     place = _place(at, [name for name, _ in leaves], starts)
     front: Front = fronts.TorchFront.of(leaves[:place], tuple(int(one) for one in shape))

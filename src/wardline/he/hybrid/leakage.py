@@ -45,7 +45,7 @@ class Leakage:
 
     def __str__(self) -> str:
         lines = [
-            f"front: {self.front_parameters} parameters, {self.front_share:.1%} of the model, in the clear at every client",
+            f"front: {self.front_parameters} parameters, {self.front_share:.1%} of the model, in the clear at clients",
             f"back: {self.back_parameters} parameters on ciphertexts of {self.features} features a row; "
             f"{self.rows_to_determine} metered rows determine it",
             *(f"clients get {one}" for one in self.client_gets),
@@ -74,8 +74,7 @@ def leakage_of(*, front_parameters: int, back_parameters: int, back: Program) ->
         )
     if share > 0.5:
         warnings.append(
-            f"{share:.0%} of the parameters are given away: whoever trains another back on this front needs few rows of "
-            "their own"
+            f"{share:.0%} of the parameters are given away: another back on this front is trained with few rows"
         )
     return Leakage(
         front_parameters=front_parameters,

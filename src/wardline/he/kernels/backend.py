@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from wardline.he.ciphertext import Residues
 from wardline.he.kernels.columns import Places, add_sums, products
-from wardline.he.kernels.switching import divide_by_last, relinearise
+from wardline.he.kernels.dropping import drop
+from wardline.he.kernels.switching import relinearise
 from wardline.he.kernels.transform import to_coefficients, to_evaluations
 from wardline.he.parameters import Parameters
 
@@ -52,7 +53,7 @@ class Backend(Protocol):
         ...
 
     def drop(self, polynomials: Residues, *, moduli: tuple[int, ...], count: int) -> Residues:
-        """`count` times `wardline.he.kernels.switching.divide_by_last`, in NTT form: [..., limbs - count, degree]."""
+        """As `wardline.he.kernels.dropping.drop`."""
         ...
 
     def relinearise(self, parts: Residues, key: Residues, parameters: Parameters) -> Residues:
@@ -97,9 +98,7 @@ class NumbaBackend:
 
     def drop(self, polynomials: Residues, *, moduli: tuple[int, ...], count: int) -> Residues:
         """See `Backend`."""
-        for left in range(len(moduli), len(moduli) - count, -1):
-            polynomials = divide_by_last(polynomials, moduli=moduli[:left], form="evaluations")
-        return polynomials
+        return drop(polynomials, moduli=moduli, count=count)
 
     def relinearise(self, parts: Residues, key: Residues, parameters: Parameters) -> Residues:
         """See `Backend`."""

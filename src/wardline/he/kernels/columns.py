@@ -57,6 +57,29 @@ def add_sums(
 
     Guarantee: exact; the absolute values of an output's weights have a sum that is, times the prime, below 2^62.
     """
+    check_sums(target, source, weights, places=places, prime=prime)
+    # Products of two 32-bit integers take one instruction, of wider ones several.
+    narrow = centred(weights, prime).astype(np.int32)
+    _add_sums(target, source.view(np.int32), narrow, *places, constants((prime,))[0], fresh)
+
+
+def centred(weights: npt.NDArray[np.int64], prime: int) -> npt.NDArray[np.int64]:
+    """Weights between -prime / 2 and prime / 2 that give the same sums modulo the prime; none becomes larger."""
+    if weights.max() <= prime // 2 and weights.min() >= -(prime // 2):
+        return weights
+    found = weights % prime
+    return np.where(found > prime // 2, found - prime, found)
+
+
+def check_sums(
+    target: Residues,
+    source: Residues,
+    weights: npt.NDArray[np.int64],
+    *,
+    places: tuple[Places, Places],
+    prime: int,
+) -> None:
+    """Raise what `add_sums` raises for these arguments."""
     into, of = places
     if target.dtype != np.uint32 or source.dtype != np.uint32 or weights.dtype != np.int64:
         raise TypeError("rows must be 32-bit residues and weights 64-bit integers")
@@ -69,8 +92,6 @@ def add_sums(
             raise ValueError("a place lies out of range")
     if (largest_sum(weights) + 1) * prime > 1 << ACCUMULATOR_BITS:
         raise ValueError("sums overflow the accumulators")
-    narrow = weights.astype(np.int32) if np.abs(weights).max() < 1 << 31 else np.ascontiguousarray(weights)
-    _add_sums(target, source.view(np.int32), narrow, into, of, constants((prime,))[0], fresh)
 
 
 def products(
@@ -141,13 +162,10 @@ def _add_sums(target: Any, source: Any, weights: Any, into: Any, of: Any, row: A
                 c = target[into[group + k], start : start + size]
                 held = kept[k * BLOCK : k * BLOCK + size]
                 if fresh:
-                    for i in range(size):
-                        total = np.uint64(held[i]) + bias
-                        c[i] = np.uint32(reduce_word(total, prime, shift, reciprocal, word, quotient))
-                else:
-                    for i in range(size):
-                        total = np.uint64(held[i] + np.int64(c[i])) + bias
-                        c[i] = np.uint32(reduce_word(total, prime, shift, reciprocal, word, quotient))
+                    c[:] = np.uint32(0)
+                for i in range(size):
+                    total = np.uint64(held[i] + np.int64(c[i])) + bias
+                    c[i] = np.uint32(reduce_word(total, prime, shift, reciprocal, word, quotient))
             group += made
 
 

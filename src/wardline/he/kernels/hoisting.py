@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from wardline.he.ciphertext import Residues
 from wardline.he.kernels.modular import (
-    ONE_QUOTIENT,
     PRIME,
     RECIPROCAL,
     SHIFT,
@@ -27,7 +26,6 @@ from wardline.he.kernels.modular import (
     constants,
     njit,
     reduce_word,
-    shoup,
 )
 from wardline.he.kernels.radix import to_digits
 from wardline.he.kernels.switching import divide_by_special, multiply_key
@@ -113,21 +111,20 @@ def lifted(polynomial: Residues, *, moduli: tuple[int, ...], special: int, group
 
 @lru_cache(maxsize=256)
 def _radices(own: tuple[int, ...], others: tuple[int, ...]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """For each other prime the group's primes modulo it with their quotients, and what undoes the shift."""
-    radices = [[(one % prime, (one % prime << 32) // prime) for one in own] for prime in others]
+    """For each other prime the group's primes modulo it, and what undoes the shift."""
+    radices = [[one % prime for one in own] for prime in others]
     half = math.prod(own) // 2
     return np.array(radices, dtype=np.uint64), np.array([prime - half % prime for prime in others], dtype=np.uint64)
 
 
-def switched(digits: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, element: int = 1) -> Residues:
-    """The products of digits with a key, summed and rotated, still times the special prime: [2, limbs + 1, degree].
+def switched(digits: Residues, key: Residues, *, moduli: tuple[int, ...], special: int) -> Residues:
+    """The products of digits with a key, summed, not yet rotated, times the special prime: [2, limbs + 1, degree].
 
     Args:
         digits: of `lifted`.
-        key: of `gathered_key`, of the same limbs, group and element.
+        key: of `gathered_key`, of the same limbs and group.
         moduli: of the limbs.
         special: the prime that keys are switched in.
-        element: the Galois element.
 
     Raises:
         ValueError: for shapes that do not fit.
@@ -136,7 +133,7 @@ def switched(digits: Residues, key: Residues, *, moduli: tuple[int, ...], specia
         raise ValueError(f"a key of shape {key.shape} does not fit digits of shape {digits.shape}")
     sums = np.empty((2, *digits.shape[1:]), dtype=np.uint32)
     multiply_key(digits, key, constants((*moduli, special)), sums)
-    return sums if element == 1 else apply_galois(sums, element)
+    return sums
 
 
 def relinearised(parts: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, group: int) -> Residues:
@@ -159,7 +156,13 @@ def relinearised(parts: Residues, key: Residues, *, moduli: tuple[int, ...], spe
 
 
 def rotations_sum(
-    parts: Residues, keys: Mapping[int, Residues], *, moduli: tuple[int, ...], special: int, group: int
+    parts: Residues,
+    keys: Mapping[int, Residues],
+    *,
+    moduli: tuple[int, ...],
+    special: int,
+    group: int,
+    itself: bool = True,
 ) -> Residues:
     """A ciphertext and its rotations by all given Galois elements, added up.
 
@@ -169,25 +172,27 @@ def rotations_sum(
         moduli: of the limbs.
         special: the prime that keys are switched in.
         group: limbs of a digit.
+        itself: whether the ciphertext is one of the terms; without it there must be a key.
 
     Returns:
         [2, limbs, degree].
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for shapes that do not fit, or nothing to add up.
     """
+    if parts.ndim != 3 or parts.shape[0] != 2 or not (keys or itself):
+        raise ValueError("a ciphertext to rotate has two parts, and there must be something to add up")
     if not keys:
         return parts
     digits = lifted(parts[1], moduli=moduli, special=special, group=group)
     whole = (*moduli, special)
-    total: Residues | None = None
-    first = parts[0]
+    total = np.zeros((2, len(whole), parts.shape[2]), dtype=np.uint32)
+    base = parts.copy() if itself else np.zeros_like(parts)
     for element, key in keys.items():
-        one = switched(digits, key, moduli=moduli, special=special, element=element)
-        total = one if total is None else add(total, one, moduli=whole)
-        first = add(first, apply_galois(parts[0], element), moduli=moduli)
-    assert total is not None
-    return add(divide_by_special(total, moduli, special), np.stack([first, parts[1]]), moduli=moduli)
+        turn = permutation(element, parts.shape[2])
+        _add_turned(switched(digits, key, moduli=moduli, special=special), turn, constants(whole), total)
+        _add_turned(parts[:1], turn, constants(moduli), base)
+    return add(divide_by_special(total, moduli, special), base, moduli=moduli)
 
 
 def weighted_rotations(
@@ -231,7 +236,7 @@ def weighted_rotations(
     digits = lifted(parts[1], moduli=moduli, special=special, group=group)
     raised = np.zeros((len(factors), 2, limbs + 1, degree), dtype=np.uint32)
     for place, (element, key) in enumerate(keys.items(), start=1):
-        one = switched(digits, key, moduli=moduli, special=special, element=element)
+        one = apply_galois(switched(digits, key, moduli=moduli, special=special), element)
         first = apply_galois(parts[:1], element)
         for which, factor in enumerate(factors):
             _add_product(one, factor[place], whole, raised[which])
@@ -254,22 +259,34 @@ def _carry_over(digits: Any, table: Any, radices: Any, middles: Any, out: Any) -
     """Integers in mixed radix, less the shift, modulo other primes."""
     count, degree = digits.shape
     for limb in range(out.shape[0]):
-        prime, one, middle = table[limb, PRIME], table[limb, ONE_QUOTIENT], middles[limb]
-        c, top = out[limb], digits[count - 1]
-        for i in range(degree):
-            left = shoup(np.uint64(top[i]), np.uint64(1), one, prime)
-            c[i] = np.uint32(min(left, left - prime))
+        prime, shift, reciprocal = table[limb, PRIME], table[limb, SHIFT], table[limb, RECIPROCAL]
+        word, quotient, middle = table[limb, WORD], table[limb, WORD_QUOTIENT], middles[limb]
+        c, top, low = out[limb], digits[count - 1], digits[0]
+        if count == 1:
+            for i in range(degree):
+                c[i] = np.uint32(reduce_word(np.uint64(low[i]) + middle, prime, shift, reciprocal, word, quotient))
+            continue
+        c[:] = top
         for back in range(1, count):
             digit = count - 1 - back
-            radix, quotient, a = radices[limb, digit, 0], radices[limb, digit, 1], digits[digit]
+            # Below 2^31 each, so that the product and both sums are below 2^63.
+            radix, a = radices[limb, digit], digits[digit]
+            added = middle if digit == 0 else np.uint64(0)
             for i in range(degree):
-                low = shoup(np.uint64(a[i]), np.uint64(1), one, prime)
-                left = shoup(np.uint64(c[i]), radix, quotient, prime)
-                left = min(left, left - prime) + min(low, low - prime)
-                c[i] = np.uint32(min(left, left - prime))
-        for i in range(degree):
-            left = np.uint64(c[i]) + middle
-            c[i] = np.uint32(min(left, left - prime))
+                total = np.uint64(c[i]) * radix + (np.uint64(a[i]) + added)
+                c[i] = np.uint32(reduce_word(total, prime, shift, reciprocal, word, quotient))
+
+
+@njit
+def _add_turned(polynomials: Any, places: Any, table: Any, out: Any) -> None:
+    """Add polynomials whose evaluations change places."""
+    for row in range(polynomials.shape[0]):
+        for limb in range(polynomials.shape[1]):
+            prime = np.uint32(table[limb, PRIME])
+            a, c = polynomials[row, limb], out[row, limb]
+            for i in range(places.shape[0]):
+                total = np.uint32(c[i] + a[np.uint64(places[i])])
+                c[i] = min(total, np.uint32(total - prime))
 
 
 @njit

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from wardline.he.ciphertext import Residues
 from wardline.he.kernels.modular import (
+    ONE,
     ONE_QUOTIENT,
     PRIME,
     RECIPROCAL,
@@ -80,12 +82,8 @@ def expand_numbers(
     out = np.empty((count, *question.shape), dtype=np.uint32)
     out[0] = question
     for level, element in enumerate(elements):
-        arguments = 1 << level, keys[element], _sources(element, degree), ring
-
-        def work(first: int, last: int, spaces: Any, arguments: Any = arguments) -> None:
-            _expand_nodes(out, first, last, *arguments, spaces)
-
-        _share(work, min(1 << level, count), threads, parameters)
+        arguments = 1 << level, keys[element], _sources(element, degree)
+        _share(partial(_expand_nodes, out, *arguments, ring), min(1 << level, count), threads, parameters)
     return out
 
 
@@ -110,12 +108,7 @@ def make_gates(numbers: Residues, relinearisation: Residues, parameters: Paramet
     if numbers.shape[1:] != (limbs, 2, limbs, parameters.degree) or relinearisation.shape != _key_shape(parameters):
         raise ValueError("a bit comes as one ciphertext a limb, [limbs, 2, limbs, degree], with a switching key")
     rows = np.empty((len(numbers), 2 * limbs, 2, limbs, parameters.degree), dtype=np.uint32)
-    ring = _ring(parameters)
-
-    def work(first: int, last: int, spaces: Any) -> None:
-        _make_gates(numbers[first:last], relinearisation, ring, spaces, rows[first:last])
-
-    _share(work, len(numbers), threads, parameters)
+    _share(partial(_make_gates, numbers, relinearisation, rows, _ring(parameters)), len(numbers), threads, parameters)
     return rows
 
 
@@ -143,12 +136,7 @@ def choose(zeros: Residues, ones: Residues, gate: Residues, parameters: Paramete
     if gate.shape != (2 * limbs, 2, limbs, degree):
         raise ValueError("a gate is [2 limbs, 2, limbs, degree]")
     out = np.empty_like(zeros)
-    ring = _ring(parameters)
-
-    def work(first: int, last: int, spaces: Any) -> None:
-        _choose(zeros[first:last], ones[first:last], gate, ring, spaces, out[first:last])
-
-    _share(work, len(zeros), threads, parameters)
+    _share(partial(_choose, zeros, ones, gate, out, _ring(parameters)), len(zeros), threads, parameters)
     return out
 
 
@@ -169,7 +157,7 @@ def switch_centred(polynomial: Residues, key: Residues, parameters: Parameters) 
     if key.shape != _key_shape(parameters) or polynomial.shape != (len(parameters.moduli), parameters.degree):
         raise ValueError("a polynomial [limbs, degree] is switched with a key [limbs, 2, limbs + 1, degree]")
     out = np.empty((2, *polynomial.shape), dtype=np.uint32)
-    _switch(polynomial, key, _ring(parameters), _spaces(parameters), out)
+    _switch(np.ascontiguousarray(polynomial), key, _ring(parameters), _Room.of(parameters), out)
     return out
 
 
@@ -178,42 +166,66 @@ def _key_shape(parameters: Parameters) -> tuple[int, ...]:
     return limbs, 2, limbs + 1, parameters.degree
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ring:
+    """What the kernels need of the primes, the special one last: roots there and back, and inverses of that prime."""
+
+    primes: tuple[np.uint32, ...]
+    table: npt.NDArray[np.uint64]
+    forward: tuple[npt.NDArray[np.uint32], ...]
+    back: tuple[npt.NDArray[np.uint32], ...]
+    divisors: tuple[npt.NDArray[np.uint64], ...]
+    factors: npt.NDArray[np.uint64]
+
+
 @lru_cache(maxsize=8)
-def _ring(parameters: Parameters) -> tuple[npt.NDArray[Any], ...]:
-    """What the kernels need of the primes, the special one last: constants, roots there and back, divisors, inverses.
+def _ring(parameters: Parameters) -> _Ring:
+    """For parameters with a special prime.
 
     Raises:
-        ValueError: without a special prime.
+        ValueError: for others.
     """
-    if parameters.special is None:
+    special = parameters.special
+    if special is None:
         raise ValueError("keys are switched with a special prime, which these parameters lack")
     every = [tables(prime, parameters.degree) for prime in parameters.primes]
-    inverses = [pow(parameters.special, -1, prime) for prime in parameters.moduli]
-    return (
-        constants(parameters.primes),
-        np.stack([one.forward for one in every]),
-        np.stack([one.inverse for one in every]),
-        np.array([one.divisor for one in every], dtype=np.uint64),
-        np.array(
-            [(one, (one << 32) // q) for one, q in zip(inverses, parameters.moduli, strict=True)], dtype=np.uint64
-        ),
+    inverses = [pow(special, -1, prime) for prime in parameters.moduli]
+    pairs = [(one, (one << 32) // prime) for one, prime in zip(inverses, parameters.moduli, strict=True)]
+    return _Ring(
+        primes=tuple(np.uint32(prime) for prime in parameters.primes),
+        table=constants(parameters.primes),
+        forward=tuple(one.forward for one in every),
+        back=tuple(one.inverse for one in every),
+        divisors=tuple(np.array(one.divisor, dtype=np.uint64) for one in every),
+        factors=np.array(pairs, dtype=np.uint64),
     )
 
 
-def _spaces(parameters: Parameters) -> tuple[Residues, ...]:
-    """Room for one switching or gate: digits, sums, the halves of a transform, and two ciphertexts."""
-    limbs, degree = len(parameters.moduli), parameters.degree
-    return (
-        np.empty((limbs, limbs + 1, degree), dtype=np.uint32),
-        np.empty((2 * limbs, limbs, degree), dtype=np.uint32),
-        np.empty((2, limbs + 1, degree), dtype=np.uint32),
-        np.empty((2, degree), dtype=np.uint32),
-        np.empty((2, limbs, degree), dtype=np.uint32),
-        np.empty((2, limbs, degree), dtype=np.uint32),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Room:
+    """One thread's arrays, used again and again: of a switching, of a gate, of a transform, and two ciphertexts."""
+
+    digits: Residues
+    gate_digits: Residues
+    sums: Residues
+    halves: Residues
+    turned: Residues
+    switched: Residues
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> _Room:
+        limbs, degree = len(parameters.moduli), parameters.degree
+        return cls(
+            digits=np.empty((limbs, limbs + 1, degree), dtype=np.uint32),
+            gate_digits=np.empty((2 * limbs, limbs, degree), dtype=np.uint32),
+            sums=np.empty((2, limbs + 1, degree), dtype=np.uint32),
+            halves=np.empty((2, degree), dtype=np.uint32),
+            turned=np.empty((2, limbs, degree), dtype=np.uint32),
+            switched=np.empty((2, limbs, degree), dtype=np.uint32),
+        )
 
 
-def _share(work: Callable[[int, int, Any], None], count: int, threads: int, parameters: Parameters) -> None:
+def _share(work: Callable[[_Room, range], None], count: int, threads: int, parameters: Parameters) -> None:
     """Do work from 0 up to `count`, in as many shares as there are threads, each with room of its own.
 
     Raises:
@@ -222,13 +234,51 @@ def _share(work: Callable[[int, int, Any], None], count: int, threads: int, para
     if threads < 1:
         raise ValueError("threads must be at least 1")
     ends = [count * i // threads for i in range(threads + 1)]
-    shares = [(first, last) for first, last in pairwise(ends) if first < last]
+    shares = [range(first, last) for first, last in pairwise(ends) if first < last]
     if len(shares) == 1:
-        work(*shares[0], _spaces(parameters))
+        work(_Room.of(parameters), shares[0])
         return
     with ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(work, first, last, _spaces(parameters)) for first, last in shares]:
+        for job in [pool.submit(work, _Room.of(parameters), share) for share in shares]:
             job.result()
+
+
+def _expand_nodes(
+    out: Residues, step: int, key: Residues, moves: tuple[Any, Any], ring: _Ring, room: _Room, share: range
+) -> None:
+    for node in share:
+        _gather(out[node], *moves, ring.table, room.turned)
+        _switch(room.turned[1], key, ring, room, room.switched)
+        _combine(room.switched[0], room.turned[0], ring.table, room.switched[0], True)
+        _double(out, node, step, room.switched, ring.table)
+
+
+def _make_gates(numbers: Residues, key: Residues, rows: Residues, ring: _Ring, room: _Room, share: range) -> None:
+    limbs, degree = numbers.shape[1], numbers.shape[4]
+    for bit in share:
+        rows[bit, :limbs] = numbers[bit]
+        for index in range(limbs):
+            # (c0 + c1 s) s = c0 s + c1 s^2, and the key brings the last term back to two parts.
+            target = rows[bit, limbs + index]
+            _switch(numbers[bit, index, 1], key, ring, room, target)
+            _combine(target[1], numbers[bit, index, 0], ring.table, target[1], True)
+        _transform(rows[bit].reshape(4 * limbs, limbs, degree), ring, room)
+
+
+def _choose(
+    zeros: Residues, ones: Residues, gate: Residues, out: Residues, ring: _Ring, room: _Room, share: range
+) -> None:
+    limbs = zeros.shape[2]
+    for pair in share:
+        for part in range(2):
+            _combine(ones[pair, part], zeros[pair, part], ring.table, room.switched[part], False)
+            _spread(room.switched[part], ring.table, room.gate_digits[part * limbs : (part + 1) * limbs])
+        _transform(room.gate_digits, ring, room)
+        found = out[pair]
+        _multiply_rows(room.gate_digits, gate, ring.table, found)
+        _transform_back(found, ring, room)
+        for part in range(2):
+            _combine(found[part], zeros[pair, part], ring.table, found[part], True)
 
 
 def apply_element(polynomials: Residues, element: int, *, moduli: tuple[int, ...]) -> Residues:
@@ -319,31 +369,44 @@ def selected_sums(
     if database.shape[:2] != (limbs, blocks) or database.shape[3:] != (rows, BLOCK) or database.dtype != np.uint32:
         raise ValueError(f"a database for {rows} selectors is [{limbs}, {blocks}, columns, {rows}, {BLOCK}]")
     out = np.empty((database.shape[2], 2, limbs, degree), dtype=np.uint32)
-    arguments = blocked(selectors), database, constants(moduli)
+    work = partial(_sum_selected, blocked(selectors), database, constants(moduli))
     ends = [limbs * blocks * i // threads for i in range(threads + 1)]
     if threads == 1:
-        _sum_selected(*arguments, 0, ends[-1], out)
+        work(0, ends[-1], out)
         return out
     with ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(_sum_selected, *arguments, first, last, out) for first, last in pairwise(ends)]:
+        for job in [pool.submit(work, first, last, out) for first, last in pairwise(ends)]:
             job.result()
     return out
 
 
-@njit
-def _switch(polynomial: Any, key: Any, ring: Any, spaces: Any, out: Any) -> None:
+def _transform(polynomials: Residues, ring: _Ring, room: _Room) -> None:
+    """To NTT form in place: [rows, limbs, degree], of the first limbs of the ring."""
+    for limb in range(polynomials.shape[1]):
+        _forward(polynomials, polynomials, room.halves, limb, ring.primes[limb], ring.forward[limb])
+
+
+def _transform_back(polynomials: Residues, ring: _Ring, room: _Room) -> None:
+    for limb in range(polynomials.shape[1]):
+        prime = ring.primes[limb]
+        _inverse(polynomials, polynomials, room.halves, limb, prime, ring.back[limb], ring.divisors[limb])
+
+
+def _switch(polynomial: Residues, key: Residues, ring: _Ring, room: _Room, out: Residues) -> None:
     """Digits, their products with the key, and the division by the special prime: [limbs, degree] to two of them."""
-    table, forward, back, divisors, factors = ring
-    digits, _, sums, spare, _, _ = spaces
+    _spread(polynomial, ring.table, room.digits)
+    _transform(room.digits, ring, room)
+    _multiply_rows(room.digits, key, ring.table, room.sums)
+    _transform_back(room.sums, ring, room)
+    _divide(room.sums, ring.table, ring.factors, out)
+
+
+@njit
+def _divide(sums: Any, table: Any, factors: Any, out: Any) -> None:
+    """Division by the last prime, rounded: [2, limbs + 1, degree] to [2, limbs, degree], by coefficients."""
     limbs = out.shape[1]
-    _spread(polynomial, table, digits)
-    for limb in range(limbs + 1):
-        _forward(digits, digits, spare, limb, np.uint32(table[limb, PRIME]), forward[limb])
-    _multiply_rows(digits, key, table, sums)
-    for limb in range(limbs + 1):
-        _inverse(sums, sums, spare, limb, np.uint32(table[limb, PRIME]), back[limb], divisors[limb])
     special = table[limbs, PRIME]
-    half = special >> np.uint64(1)
+    half = special >> ONE
     for part in range(2):
         a = sums[part, limbs]
         for limb in range(limbs):
@@ -354,9 +417,9 @@ def _switch(polynomial: Any, key: Any, ring: Any, spaces: Any, out: Any) -> None
             for i in range(c.shape[0]):
                 shifted = np.uint64(a[i]) + half
                 shifted = min(shifted, shifted - special)
-                left = shoup(shifted, np.uint64(1), quotient, prime)
+                left = shoup(shifted, ONE, quotient, prime)
                 left = min(left, left - prime)
-                # Below 3q, which is less than 2^33: brought below 2^32 before it is multiplied.
+                # Below 3q: brought below 2^32 before it is multiplied.
                 left = np.uint64(b[i]) + below + (prime - left)
                 left = min(left, left - prime)
                 left = min(left, left - prime)
@@ -365,85 +428,43 @@ def _switch(polynomial: Any, key: Any, ring: Any, spaces: Any, out: Any) -> None
 
 
 @njit
-def _expand_nodes(out: Any, first: Any, last: Any, step: Any, key: Any, moves: Any, ring: Any, spaces: Any) -> None:
-    """Double ciphertexts `first` up to, and without, `last`: c + c(X^g), and X^-step (c - c(X^g)) a step further on."""
-    table = ring[0]
-    turned, switched = spaces[4], spaces[5]
+def _double(out: Any, node: Any, step: Any, turned: Any, table: Any) -> None:
+    """Put c + c(X^g) in place of c, and X^-step (c - c(X^g)) a step further on, if that far is wanted."""
     count, _, limbs, degree = out.shape
-    for node in range(first, last):
-        _gather(out[node], moves[0], moves[1], table, turned)
-        _switch(turned[1], key, ring, spaces, switched)
-        other = node + step
-        for part in range(2):
-            for limb in range(limbs):
-                prime = np.uint32(table[limb, PRIME])
-                a, b = out[node, part, limb], switched[part, limb]
-                if part == 0:
-                    t = turned[0, limb]
-                    for i in range(degree):
-                        total = np.uint32(b[i] + t[i])
-                        b[i] = min(total, np.uint32(total - prime))
-                if other < count:
-                    c = out[other, part, limb]
-                    for i in range(degree - step):
-                        difference = np.uint32(a[i + step] - b[i + step])
-                        c[i] = min(difference, np.uint32(difference + prime))
-                    for i in range(step):
-                        difference = np.uint32(b[i] - a[i])
-                        c[degree - step + i] = min(difference, np.uint32(difference + prime))
-                for i in range(degree):
-                    total = np.uint32(a[i] + b[i])
-                    a[i] = min(total, np.uint32(total - prime))
-
-
-@njit
-def _make_gates(numbers: Any, key: Any, ring: Any, spaces: Any, rows: Any) -> None:
-    table, forward = ring[0], ring[1]
-    spare, switched = spaces[3], spaces[5]
-    _, limbs, _, _, degree = numbers.shape
-    for bit in range(numbers.shape[0]):
-        rows[bit, :limbs] = numbers[bit]
-        for index in range(limbs):
-            # (c0 + c1 s) s = c0 s + c1 s^2, and the key brings the last term back to two parts.
-            _switch(numbers[bit, index, 1], key, ring, spaces, switched)
-            for limb in range(limbs):
-                prime = np.uint32(table[limb, PRIME])
-                a, b = switched[1, limb], numbers[bit, index, 0, limb]
-                for i in range(degree):
-                    total = np.uint32(a[i] + b[i])
-                    a[i] = min(total, np.uint32(total - prime))
-            rows[bit, limbs + index] = switched
-        flat = rows[bit].reshape(4 * limbs, limbs, degree)
-        for limb in range(limbs):
-            _forward(flat, flat, spare, limb, np.uint32(table[limb, PRIME]), forward[limb])
-
-
-@njit
-def _choose(zeros: Any, ones: Any, gate: Any, ring: Any, spaces: Any, out: Any) -> None:
-    table, forward, back, divisors, _ = ring
-    _, digits, _, spare, difference, _ = spaces
-    count, _, limbs, degree = zeros.shape
-    for pair in range(count):
-        for part in range(2):
-            for limb in range(limbs):
-                prime = np.uint32(table[limb, PRIME])
-                a, b, c = zeros[pair, part, limb], ones[pair, part, limb], difference[part, limb]
-                for i in range(degree):
-                    left = np.uint32(b[i] - a[i])
-                    c[i] = min(left, np.uint32(left + prime))
-            _spread(difference[part], table, digits[part * limbs : (part + 1) * limbs])
-        for limb in range(limbs):
-            _forward(digits, digits, spare, limb, np.uint32(table[limb, PRIME]), forward[limb])
-        found = out[pair]
-        _multiply_rows(digits, gate, table, found)
+    other = node + step
+    for part in range(2):
         for limb in range(limbs):
             prime = np.uint32(table[limb, PRIME])
-            _inverse(found, found, spare, limb, prime, back[limb], divisors[limb])
-            for part in range(2):
-                a, c = zeros[pair, part, limb], found[part, limb]
-                for i in range(degree):
-                    total = np.uint32(a[i] + c[i])
-                    c[i] = min(total, np.uint32(total - prime))
+            a, b = out[node, part, limb], turned[part, limb]
+            if other < count:
+                _subtract_into(a[step:], b[step:], prime, out[other, part, limb, : degree - step])
+                _subtract_into(b[:step], a[:step], prime, out[other, part, limb, degree - step :])
+            _add_into(a, b, prime, a)
+
+
+@njit
+def _add_into(a: Any, b: Any, prime: Any, out: Any) -> None:
+    for i in range(out.shape[0]):
+        total = np.uint32(a[i] + b[i])
+        out[i] = min(total, np.uint32(total - prime))
+
+
+@njit
+def _subtract_into(a: Any, b: Any, prime: Any, out: Any) -> None:
+    for i in range(out.shape[0]):
+        difference = np.uint32(a[i] - b[i])
+        out[i] = min(difference, np.uint32(difference + prime))
+
+
+@njit
+def _combine(left: Any, right: Any, table: Any, out: Any, adding: Any) -> None:
+    """Sums or differences of polynomials [limbs, degree]."""
+    for limb in range(out.shape[0]):
+        prime = np.uint32(table[limb, PRIME])
+        if adding:
+            _add_into(left[limb], right[limb], prime, out[limb])
+        else:
+            _subtract_into(left[limb], right[limb], prime, out[limb])
 
 
 @njit
@@ -495,7 +516,8 @@ def _copy(source: Any, target: Any, prime: Any, negated: Any) -> None:
             value = np.uint32(prime - source[i])
             target[i] = min(value, np.uint32(value - prime))
     else:
-        target[:] = source
+        for i in range(target.shape[0]):  # an assignment of slices takes seconds to compile
+            target[i] = source[i]
 
 
 @njit
@@ -560,7 +582,7 @@ def _add_four(stored: Any, selecting: Any, much: Any, kept: Any) -> None:
     """Four rows of a block, times their selectors for both parts.
 
     All of a kind is read from one array at fixed distances: of eight arrays the compiler could not tell that they do
-    not overlap, and would make no vectors. Sums are kept below 2^63 and a little, and two products of 62 bits fit on top.
+    not overlap, and would make no vectors. Sums are kept below 2^63 and a little: two products of 62 bits fit on top.
     """
     for place in range(BLOCK):
         i = np.uint64(place)

@@ -55,6 +55,9 @@ class LinearPlan:
         bound: no score of inputs within their ranges is larger in size.
         error: predicted standard deviation of a score's error over inputs like the sample's.
         worst: no score of inputs within their ranges is farther from the exact one, but for a chance of 2^-40.
+        units: of each output, a power of two that is at most 1: [outputs]. Its scores are computed as multiples of it,
+            so that an output whose scores are small has as many bits as the largest one. `bound`, `error`, `worst` and
+            `step` are those of an output whose unit is 1; of another one they are as many times smaller.
     """
 
     parameters: Parameters
@@ -66,6 +69,7 @@ class LinearPlan:
     bound: float
     error: float
     worst: float
+    units: Floats
 
     @property
     def features(self) -> int:
@@ -84,7 +88,7 @@ class LinearPlan:
 
     @property
     def upload_bytes(self) -> int:
-        """Of a batch, packed: a seed and c0 for each feature, `features (64 + degree (bits(moduli) - left out) / 8)`."""
+        """Of a batch, packed: a seed and c0 for each, `features (64 + degree (bits(moduli) - left out) / 8)`."""
         bits = sum(prime.bit_length() for prime in self.parameters.moduli) - LEFT_OUT
         return self.features * (64 + self.parameters.degree * bits // 8)
 
@@ -103,14 +107,19 @@ class LinearPlan:
         polynomial = 4 * self.parameters.degree * len(self.parameters.moduli)
         return polynomial * (self.features + 16 * self.outputs + 8 * threads)
 
+    def rounded(self, scores: Floats) -> Floats:
+        """Scores [rows, outputs] as multiples of each output's step."""
+        steps = self.step * self.units
+        return np.asarray(np.rint(scores / steps) * steps, dtype=np.float64)
+
     @property
     def scale(self) -> float:
-        """What a score is multiplied with to be an integer."""
+        """What a score, in its unit, is multiplied with to be an integer."""
         return 2.0**INPUT_BITS * self.weight_scale
 
     @property
     def step(self) -> float:
-        """What scores are rounded to: the power of two that is no less than the width of the added noise."""
+        """What scores, in their unit, are rounded to: the power of two that is no less than the added noise's width."""
         assert self.parameters.plain_modulus is not None
         flood = 2.0**self.flood_bits * self.parameters.plain_modulus / math.prod(self.parameters.moduli) / self.scale
         return float(2.0 ** math.ceil(math.log2(2 * flood)))
@@ -126,10 +135,18 @@ class LinearPlan:
                 f"weights of {math.log2(self.weight_scale):.1f} bits behind the point, inputs of {INPUT_BITS}",
                 f"noise against weight recovery: 2^{self.flood_bits}, {FLOOD_BITS} bits above what tells of weights",
                 f"scores up to {self.bound:.4g}; predicted error {self.error:.2g}, never above {self.worst:.2g}",
+                *self._explained_units(),
                 f"upload {upload * self.features / 8:.0f} bytes a full row, reply "
                 f"{2 * self.parameters.moduli[0].bit_length() * self.outputs / 8:.1f}",
             )
         )
+
+    def _explained_units(self) -> tuple[str, ...]:
+        if (self.units == 1.0).all():
+            return ()
+        listed = ", ".join(f"{one:.3g}" for one in self.units[:8].tolist())
+        more = "" if self.outputs <= 8 else f" and {self.outputs - 8} more"
+        return (f"these of each output are as many times smaller as its unit: {listed}{more}",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,11 +169,18 @@ class LinearWeights:
             plan: the plan of the same model.
         """
         exact = encoded @ self.weights.T + self.bias  # below 2^60, as the plan has seen to
-        return np.asarray(exact / plan.scale, dtype=np.float64)
+        return np.asarray(exact / plan.scale * plan.units, dtype=np.float64)
 
 
 def plan_linear(
-    weights: Floats, bias: Floats, *, low: Floats, high: Floats, sample: Floats, error: float | None = None
+    weights: Floats,
+    bias: Floats,
+    *,
+    low: Floats,
+    high: Floats,
+    sample: Floats,
+    error: float | None = None,
+    share: float = 2e-3,
 ) -> tuple[LinearPlan, LinearWeights]:
     """Choose parameters and bits for a linear model.
 
@@ -169,8 +193,8 @@ def plan_linear(
         low: the least value of each feature, [features].
         high: the greatest, not below; what lies outside is clipped or refused.
         sample: typical rows [rows, features], at least two, which the predicted error is for.
-        error: the greatest standard deviation of a score's error that is wanted, above 0; None takes two
-            thousandths of the scores' own spread over the sample.
+        error: the greatest standard deviation of a score's error that is wanted, above 0; None goes by `share`.
+        share: the same as a share of each output's own spread over the sample.
 
     Raises:
         ValueError: for arguments out of range.
@@ -181,12 +205,20 @@ def plan_linear(
     half_width = np.where(high > low, half_width, 1.0)
     scaled, shifted = weights * half_width, bias + weights @ centre
     rows = np.clip((sample - centre) / half_width, -1.0, 1.0)
-    wanted = error if error is not None else 2e-3 * float((rows @ scaled.T).std(axis=0).min())
+    reach = np.abs(scaled).sum(axis=1) + np.abs(shifted)
+    # An output that is always 0 is as well off with any unit.
+    relative = np.where(reach > 0, reach, reach.max() or 1.0) / (reach.max() or 1.0)
+    units = np.exp2(np.ceil(np.log2(relative)))
+    scaled, shifted = scaled / units[:, None], shifted / units
+    spreads = (rows @ scaled.T).std(axis=0)
+    wanted = error
+    if wanted is None:
+        wanted = share * float(spreads[spreads > 0].min()) if spreads.any() else 0.0
     best: tuple[LinearPlan, LinearWeights] | None = None
     for sizes in _LIMB_BITS:
         moduli = find_primes(DEGREE, sizes)
         for weight_scale in _WEIGHT_SCALES:
-            found = _with_scale(moduli, scaled, shifted, centre, half_width, rows, weight_scale)
+            found = _with_scale(moduli, scaled, shifted, (centre, half_width, units), rows, weight_scale)
             if found is not None and (best is None or found[0].error < best[0].error):
                 best = found
         if best is not None and best[0].error <= wanted:
@@ -199,8 +231,7 @@ def _with_scale(
     moduli: tuple[int, ...],
     scaled: Floats,
     shifted: Floats,
-    centre: Floats,
-    half_width: Floats,
+    ranges: tuple[Floats, Floats, Floats],
     rows: Floats,
     weight_scale: float,
 ) -> tuple[LinearPlan, LinearWeights] | None:
@@ -230,14 +261,15 @@ def _with_scale(
     worst = slack + flood + 8 * switched * spread
     plan = LinearPlan(
         parameters=Parameters(scheme="bfv", degree=DEGREE, moduli=moduli, plain_modulus=1 << plain_bits),
-        centre=centre,
-        half_width=half_width,
+        centre=ranges[0],
+        half_width=ranges[1],
         outputs=len(scaled),
         weight_scale=weight_scale,
         flood_bits=flood_bits,
         bound=bound,
         error=error,
         worst=worst,
+        units=ranges[2],
     )
     return plan, LinearWeights(weights=weights, bias=np.rint((shifted + mean) * scale).astype(np.int64))
 

@@ -42,7 +42,7 @@ def _batches(lattice: Lattice, plan: LinearPlan, rows: Floats) -> Iterator[Seede
 
 
 def decrypt_scores(lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
-    """Scores of so many rows, [rows, outputs], rounded to multiples of `plan.step`.
+    """Scores of so many rows, [rows, outputs], rounded to multiples of each output's step.
 
     The step is as large as the noise that the server added: a rounded score says nothing of the noise, so it may be
     shown to others.
@@ -56,7 +56,7 @@ def decrypt_scores(lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequenc
     Raises:
         ValueError: for replies that are not as many as the rows need, or that do not belong to these keys.
     """
-    return np.rint(unsafe_raw_scores(lattice, plan, replies, rows=rows) / plan.step) * plan.step
+    return plan.rounded(unsafe_raw_scores(lattice, plan, replies, rows=rows))
 
 
 def unsafe_raw_scores(
@@ -72,7 +72,7 @@ def unsafe_raw_scores(
         raise ValueError(f"{rows} rows need {-(-rows // degree)} replies of {plan.outputs} ciphertexts each")
     out = np.empty((rows, plan.outputs))
     for batch, reply in enumerate(replies):
-        found = lattice.decrypt_coefficients(reply) / plan.scale
+        found = lattice.decrypt_coefficients(reply) / plan.scale * plan.units[:, None]
         part = out[batch * degree : (batch + 1) * degree]
         part[:] = found.T[: len(part)]
     return out

@@ -53,8 +53,9 @@ def ask_record(lattice: Lattice, plan: LookupPlan, index: int) -> SeededColumns:
 def question_message(plan: LookupPlan, index: int) -> Residues:
     """What a question encrypts, as residues [limbs, degree]: plaintext alone, put on an encryption of zero.
 
-    The row is one-hot in multiples of Q / t; each bit of column and place stands once for each limb, as residues that
-    are the bit there and 0 elsewhere. All of it is divided by 2^doublings, which the expansion multiplies by.
+    The number of the row is Q / t times the power of X that brings the record's unit to the front; those of other rows
+    are 0. Each bit of column and group stands once for each limb, as residues that are the bit there and 0 elsewhere.
+    All of it is divided by 2^doublings, which the expansion multiplies by.
     """
     parameters = plan.parameters
     assert parameters.plain_modulus is not None
@@ -63,11 +64,13 @@ def question_message(plan: LookupPlan, index: int) -> Residues:
     modulus = math.prod(parameters.moduli)
     unit = (2 * modulus + parameters.plain_modulus) // (2 * parameters.plain_modulus)
     limbs = len(parameters.moduli)
-    bits = [column >> bit & 1 for bit in range(plan.column_bits)] + [place >> bit & 1 for bit in range(plan.place_bits)]
+    moved, group = plan.start(place)[0], place % plan.groups
+    bits = [column >> bit & 1 for bit in range(plan.column_bits)] + [group >> bit & 1 for bit in range(plan.group_bits)]
     message = np.zeros((limbs, parameters.degree), dtype=np.uint32)
     for limb, prime in enumerate(parameters.moduli):
         share = pow(1 << plan.doublings, -1, prime)
-        message[limb, row] = unit * share % prime
+        # X^-moved is -X^(degree - moved).
+        message[limb, (row - moved) % parameters.degree] = (-unit if moved else unit) * share % prime
         for number, bit in enumerate(bits):
             message[limb, plan.rows + number * limbs + limb] = bit * share
     return message

@@ -238,14 +238,15 @@ def _write_polynomials(file: Any, records: Bytes, plan: LookupPlan) -> None:
     """Column after column of the grid, each so many records in a row."""
     moduli, degree = plan.parameters.moduli, plan.parameters.degree
     polynomials = _map(file, plan, mode="r+")
-    used = plan.places * plan.coefficients
+    starts = [sum(plan.start(place)) for place in range(plan.places)]
+    places = np.array(starts)[:, None] + np.arange(plan.coefficients)
     for column in range(plan.columns):
         start = column * plan.rows * plan.places
         part = np.asarray(records[start : start + plan.rows * plan.places])
-        flat = np.zeros(plan.rows * used, dtype=np.int64)
-        flat[: len(part) * plan.coefficients] = to_coefficients(part, plan).reshape(-1)
+        found = np.zeros((plan.rows * plan.places, plan.coefficients), dtype=np.int64)
+        found[: len(part)] = to_coefficients(part, plan)
         coefficients = np.zeros((plan.rows, degree), dtype=np.int64)
-        coefficients[:, :used] = flat.reshape(plan.rows, used)
+        coefficients[:, places.reshape(-1)] = found.reshape(plan.rows, -1)
         polynomials[:, :, column] = blocked(to_evaluations(reduce_signed(coefficients, moduli=moduli), moduli=moduli))
     polynomials.flush()  # type: ignore[attr-defined]
 

@@ -27,8 +27,10 @@ _FEWEST_DOUBLINGS, _MOST_DOUBLINGS = 5, 11
 class LookupPlan:
     """A database's layout and what a lookup in it takes.
 
-    A polynomial holds `places` records, one behind the other, as coefficients of log2(t) bits. The polynomials form a
-    grid of `rows` times `columns`. A question names a row one-hot, and column and place by their bits.
+    A question is expanded into up to 2^doublings encrypted numbers, and the number of a row may be any power of
+    X^(2^doublings): a polynomial is cut into units of so many coefficients, and the row's number names the unit too. A
+    record lies in one unit, as one of `groups`, or in several. The polynomials form a grid of `rows` times `columns`; a
+    question names row and unit by one number that is not 0, and column and group by their bits.
 
     Attributes:
         parameters: BFV with a power of two as its plain modulus t, a special prime, and two limbs or more.
@@ -77,9 +79,29 @@ class LookupPlan:
         return -(-8 * self.record_bytes // self.plain_bits)
 
     @property
+    def unit(self) -> int:
+        """Coefficients by whose multiples a row's number moves a polynomial."""
+        return 1 << self.doublings
+
+    @property
+    def groups(self) -> int:
+        """Records in one unit; 1 where a record takes several."""
+        return max(self.unit // self.coefficients, 1)
+
+    @property
+    def span(self) -> int:
+        """Units that a record takes; 1 where several share one."""
+        return -(-self.coefficients // self.unit)
+
+    @property
     def places(self) -> int:
         """Records in one polynomial."""
-        return self.parameters.degree // self.coefficients
+        return self.parameters.degree // self.unit // self.span * self.groups
+
+    def start(self, place: int) -> tuple[int, int]:
+        """Where the record of a place begins: the first coefficient of its unit, and how many come before it there."""
+        unit, group = divmod(place, self.groups)
+        return unit * self.span * self.unit, group * self.coefficients
 
     @property
     def polynomials(self) -> int:
@@ -97,14 +119,14 @@ class LookupPlan:
         return (self.columns - 1).bit_length()
 
     @property
-    def place_bits(self) -> int:
-        """Encrypted bits that name the place in a polynomial."""
-        return (min(self.places, self.records) - 1).bit_length()
+    def group_bits(self) -> int:
+        """Encrypted bits that name the group in a unit."""
+        return (min(self.groups, self.records) - 1).bit_length()
 
     @property
     def bits(self) -> int:
-        """Encrypted bits of a question: of the column, then of the place, low ones first."""
-        return self.column_bits + self.place_bits
+        """Encrypted bits of a question: of the column, then of the group, low ones first."""
+        return self.column_bits + self.group_bits
 
     @property
     def numbers(self) -> int:
@@ -167,7 +189,7 @@ class LookupPlan:
     def switchings(self) -> int:
         """Key switchings of a lookup, each external product counted as one."""
         expansion = sum(min(1 << level, self.numbers) for level in range(self.doublings))
-        return expansion + self.bits * len(self.parameters.moduli) + self.columns - 1 + self.place_bits
+        return expansion + self.bits * len(self.parameters.moduli) + self.columns - 1 + self.group_bits
 
     def memory_bytes(self, threads: int = 1) -> int:
         """What answering takes beside the database and a client's keys, at most."""
@@ -222,6 +244,7 @@ class LookupPlan:
     def explain(self) -> str:
         """What a lookup takes, for people."""
         records, size = self.records, self.records * self.record_bytes
+        noise = f"2^{math.log2(self.noise()):.1f}, flooded by 2^{self.flood_bits} with {self.flood_limbs} limbs left"
         return "\n".join(
             (
                 f"records:  {records:,} of {self.record_bytes:,} bytes, {size / 2**20:.1f} MiB",
@@ -232,7 +255,7 @@ class LookupPlan:
                 f"question: {self.question_bytes:,} bytes; keys, once: {self.key_bytes:,} bytes",
                 f"reply:    {self.reply_bytes:,} bytes",
                 f"work:     {self.switchings} key switchings, and {self.database_bytes / 2**20:.1f} MiB are read",
-                f"noise:    2^{math.log2(self.noise()):.1f}; flooded by 2^{self.flood_bits} at {self.flood_limbs} limbs",
+                f"noise:    {noise}",
             )
         )
 
@@ -300,27 +323,33 @@ def plan_lookup(records: int, record_bytes: int, *, limbs: int = LIMBS) -> Looku
 
 
 def _widest_grid(parameters: Parameters, records: int, record_bytes: int, doublings: int) -> LookupPlan | None:
-    """The plan with as many rows as a question of so many doublings can name."""
-    try:
-        plan = LookupPlan(
-            parameters=parameters, records=records, record_bytes=record_bytes, rows=1, doublings=_MOST_DOUBLINGS
-        )
-    except ValueError:
+    """The plan with as many rows as a question of so many doublings can name; None where there is none."""
+    limbs, unit = len(parameters.moduli), 1 << doublings
+    assert parameters.plain_modulus is not None
+    coefficients = -(-8 * record_bytes // (parameters.plain_modulus.bit_length() - 1))
+    if coefficients > parameters.degree:
         return None
-    limbs = len(parameters.moduli)
-    best = None
-    for column_bits in range(plan.polynomials.bit_length() + 1):
-        room = (1 << doublings) - limbs * (column_bits + plan.place_bits)
-        columns = -(-plan.polynomials // room) if room > 0 else 0
-        if columns and (columns - 1).bit_length() <= column_bits:
-            # As few rows as that many columns need: what is left over of the grid would be read for nothing.
-            rows = -(-plan.polynomials // columns)
+    groups = max(unit // coefficients, 1)
+    polynomials = -(-records // (parameters.degree // unit // -(-coefficients // unit) * groups))
+    group_bits = (min(groups, records) - 1).bit_length()
+    for column_bits in range(MOST_RECORDS.bit_length()):
+        room = unit - limbs * (column_bits + group_bits)
+        if room < 1:
+            return None
+        columns = -(-polynomials // room)
+        if (columns - 1).bit_length() <= column_bits:
             try:
-                best = replace(plan, rows=rows, doublings=doublings)
+                return LookupPlan(
+                    parameters=parameters,
+                    records=records,
+                    record_bytes=record_bytes,
+                    # As few rows as that many columns need: what is left over of the grid would be read for nothing.
+                    rows=-(-polynomials // columns),
+                    doublings=doublings,
+                )
             except ValueError:
                 return None
-            break
-    return best
+    return None
 
 
 def _cost(plan: LookupPlan) -> float:
@@ -329,7 +358,7 @@ def _cost(plan: LookupPlan) -> float:
     return plan.switchings * limbs * (limbs + 1) / 30 + plan.database_bytes / SWITCHING_BYTES
 
 
-SWITCHING_BYTES = 4e6
+SWITCHING_BYTES = 8e6
 """Bytes of the database that are read in the time of one key switching (benchmarks/he_lookup.py)."""
 
 

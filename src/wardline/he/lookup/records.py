@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from wardline.core import canonical_json
 from wardline.core.errors import DataError, IntegrityError
-from wardline.he.kernels.modular import njit
 from wardline.he.kernels.packing import pack
+from wardline.he.kernels.splitting import split_bits
 from wardline.he.lookup.plan import LookupPlan
 
 Bytes = npt.NDArray[np.uint8]
@@ -27,8 +27,7 @@ def to_coefficients(records: Bytes, plan: LookupPlan) -> npt.NDArray[np.int64]:
     """
     if records.dtype != np.uint8 or records.ndim != 2 or records.shape[1] != plan.record_bytes:
         raise ValueError(f"records must be bytes [count, {plan.record_bytes}]")
-    out = np.zeros((len(records), plan.coefficients), dtype=np.int64)
-    _split(np.ascontiguousarray(records), np.uint64(plan.plain_bits), out)
+    out = split_bits(records, plan.plain_bits)
     return np.where(out >= 1 << (plan.plain_bits - 1), out - (1 << plan.plain_bits), out)
 
 
@@ -88,21 +87,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value if abs(value) <= 1 << 53 else str(value)  # beyond, readers of JSON disagree
     return str(value)
-
-
-@njit
-def _split(records: Any, bits: Any, out: Any) -> None:
-    """Bits of each record, low ones first, `bits` to a coefficient; at most 56, so that a byte fits on top."""
-    mask = (np.uint64(1) << bits) - np.uint64(1)
-    for row in range(records.shape[0]):
-        word, filled, place = np.uint64(0), np.uint64(0), 0
-        for index in range(records.shape[1]):
-            word |= np.uint64(records[row, index]) << filled
-            filled += np.uint64(8)
-            if filled >= bits:
-                out[row, place] = np.int64(word & mask)
-                word >>= bits
-                filled -= bits
-                place += 1
-        if filled:
-            out[row, place] = np.int64(word)

@@ -22,6 +22,8 @@ from wardline.he.kernels.zero import encryptions_of_zero
 from wardline.he.network.plan import BLOCK, CHUNK, LayerPlan, NetworkPlan, NetworkWeights, SecretLayer
 from wardline.he.network.stages import Group, Places, last_uses
 
+_KEPT = (32 << 20) - (64 << 10)
+
 _PIECE = 1 << 18
 """Residues in a piece of work, about: 1 MiB, which the second cache holds."""
 
@@ -127,8 +129,18 @@ def _evaluation(
         raise ValueError("the keys belong to other parameters, or lack the one that relinearises products")
     if threads < 1:
         raise ValueError("threads must be at least 1")
+    _keep_memory()
     with ThreadPoolExecutor(threads) as pool:
         yield _Evaluation(plan, secret, keys, pool, threads, backend)
+
+
+def _keep_memory() -> None:
+    """Have the C library keep arrays of up to 32 MiB that are given back, rather than return them to the system.
+
+    To get them anew takes longer than most of what is done with them, and threads wait for each other meanwhile. glibc
+    raises its threshold to the size of the largest such array that was ever given back; others do as they like.
+    """
+    np.empty(_KEPT, dtype=np.uint8)  # given back at once
 
 
 def piece_size(degree: int, limbs: int) -> int:
@@ -155,37 +167,53 @@ class _Evaluation:
         """[outputs, 2, limbs, degree] at the last layer's scale."""
         plan, secret = self._plan, self._secret
         first = plan.layers[0]
+        most = min(BLOCK, first.outputs)
         if not first.squared:
             found = np.empty((first.outputs, 2, first.left, self._degree), dtype=np.uint32)
             for outputs, block in self._first(columns):
                 found[outputs] = self._finished(block, 0, outputs)
             return found
         sums = self._empty_sums(1)
+        # Made once: to get memory from the system anew takes longer than to fill it.
+        kept = np.empty((most, 2, first.limbs - first.dropped, self._degree), dtype=np.uint32)
+        bent = np.empty((most, 3, first.left, self._degree), dtype=np.uint32)
         for outputs, block in self._first(columns):
-            self._collect(sums, self._bent(self._finished(block, 0, outputs), 0), 1, outputs)
+            values = self._finished(block, 0, outputs, out=kept[: len(block)])
+            self._collect(sums, self._bent(values, 0, bent[: len(block)]), 1, outputs)
+        del kept, bent, block, values
         for index in range(1, len(plan.layers)):
             values = self._finished(sums, index, np.arange(len(sums)))
             if not plan.layers[index].squared:
                 return values
             sums = self._empty_sums(index + 1)
+            bent = np.empty((min(BLOCK, len(values)), 3, plan.layers[index].left, self._degree), dtype=np.uint32)
             for start in range(0, len(values), BLOCK):
-                block = self._bent(values[start : start + BLOCK], index)
-                self._collect(sums, block, index + 1, np.arange(start, start + len(block)))
+                some = values[start : start + BLOCK]
+                self._collect(
+                    sums, self._bent(some, index, bent[: len(some)]), index + 1, np.arange(start, start + len(some))
+                )
         raise AssertionError(f"{len(secret.layers)} layers end in a polynomial")
 
     def _first(self, columns: SeededColumns) -> Iterator[tuple[Places, Residues]]:
-        """Places and sums [outputs, 2, limbs, degree] of the first layer's blocks; seeds are expanded when needed."""
+        """Places and sums [outputs, 2, limbs, degree] of the first layer's blocks; seeds are expanded when needed.
+
+        The sums of a block lie where those of the one before it lay.
+        """
         blocks, parameters = self._secret.layers[0].blocks, self._plan.parameters
         last, moduli = last_uses(blocks), parameters.moduli
         live = np.empty((self._plan.layers[0].live, len(moduli), self._degree), dtype=np.uint32)
         free, places = list(range(len(live)))[::-1], {}
-        c0 = np.ascontiguousarray(columns.c0)
+        c0 = np.require(columns.c0, requirements=["C", "W"])  # kernels are compiled anew for what is read-only
+        largest = max(sum(len(group.outputs) for group in block) for block in blocks)
+        out = np.empty((largest, 2, len(moduli), self._degree), dtype=np.uint32)
         for index, block in enumerate(blocks):
             needed = sorted({one for group in block for one in group.inputs.tolist()})
             new = [one for one in needed if one not in places]
             places.update({one: free.pop() for one in new})
             self._expand(columns, new, [places[one] for one in new], live)
-            yield np.concatenate([group.outputs for group in block]), self._block(c0, live, places, block)
+            outputs = np.concatenate([group.outputs for group in block])
+            self._block((c0, live), places, block, out[: len(outputs)])
+            yield outputs, out[: len(outputs)]
             for one in needed:
                 if last[one] == index:
                     free.append(places.pop(one))
@@ -196,11 +224,12 @@ class _Evaluation:
 
         self.share(len(inputs), piece_size(self._degree, live.shape[1]), piece)
 
-    def _block(self, c0: Residues, live: Residues, places: dict[int, int], block: tuple[Group, ...]) -> Residues:
+    def _block(
+        self, columns: tuple[Residues, Residues], places: dict[int, int], block: tuple[Group, ...], out: Residues
+    ) -> None:
         moduli = self._plan.parameters.moduli
         limbs = len(moduli)
         weights = self._secret.layers[0].weights
-        out = np.empty((sum(len(group.outputs) for group in block), 2, limbs, self._degree), dtype=np.uint32)
         target, starts = out.reshape(-1, self._degree), np.cumsum([0, *(len(group.outputs) for group in block)])
         work = []
         for group, start in zip(block, starts.tolist(), strict=False):
@@ -210,7 +239,7 @@ class _Evaluation:
 
         def row(number: int, _: int) -> None:
             part, limb = divmod(number, limbs)
-            source = (c0, live)[part].reshape(-1, self._degree)
+            source = columns[part].reshape(-1, self._degree)
             for chosen, outputs, *inputs in work:
                 self._backend.add_sums(
                     target,
@@ -222,7 +251,6 @@ class _Evaluation:
                 )
 
         self.share(2 * limbs, 1, row)
-        return out
 
     def _empty_sums(self, index: int) -> Residues:
         layer = self._plan.layers[index]
@@ -254,31 +282,32 @@ class _Evaluation:
         rows += offsets[:, :, None]  # below 2^32
         np.minimum(rows, rows - np.array(moduli, dtype=np.uint32)[:, None], out=rows)
 
-    def _finished(self, sums: Residues, index: int, outputs: Places) -> Residues:
+    def _finished(self, sums: Residues, index: int, outputs: Places, out: Residues | None = None) -> Residues:
         """Sums in two parts, with offsets and without the layer's primes."""
         layer = self._plan.layers[index]
         moduli = self._plan.parameters.moduli[: layer.limbs]
-        out = np.empty((len(sums), 2, layer.limbs - layer.dropped, self._degree), dtype=np.uint32)
+        if out is None:
+            out = np.empty((len(sums), 2, layer.limbs - layer.dropped, self._degree), dtype=np.uint32)
+        found = out
 
         def piece(first: int, past: int) -> None:
             values = sums[first:past]
             if values.shape[1] == 3:
                 values = self._relinearised(values)
             self._offset(values, index, outputs[first:past])
-            out[first:past] = self._backend.drop(values, moduli=moduli, count=layer.dropped)
+            found[first:past] = self._backend.drop(values, moduli=moduli, count=layer.dropped)
 
         self.share(len(sums), piece_size(self._degree, layer.limbs), piece)
-        return out
+        return found
 
     def _relinearised(self, values: Residues) -> Residues:
         key = self._keys.relinearisation
         assert key is not None
         return self._backend.relinearise(values, key, self._plan.parameters)
 
-    def _bent(self, values: Residues, index: int) -> Residues:
+    def _bent(self, values: Residues, index: int, out: Residues) -> Residues:
         """The polynomials of values [count, 2, limbs, degree], in three parts."""
         layer, hidden = self._plan.layers[index], self._secret.layers[index]
-        out = np.empty((len(values), 3, layer.left, self._degree), dtype=np.uint32)
 
         def piece(number: int, _: int) -> None:
             out[number] = self._bend(values[number], layer, hidden)

@@ -159,12 +159,15 @@ def first_reach(stage: Stage, reach: Floats) -> Floats:
 
 
 def largest_size(powers: Sequence[float] | Floats, reach: Floats) -> Floats:
-    """The largest absolute values of a polynomial between -reach and reach, for each of the reaches."""
+    """The largest absolute values of a polynomial between -reach and reach, for each of the reaches.
+
+    Its last coefficient must not be near 0.
+    """
     most = np.maximum(np.abs(polyval(reach, powers)), np.abs(polyval(-reach, powers)))
-    for root in polyroots(np.trim_zeros(polyder(powers), "b")) if len(powers) > 2 else ():
-        # A double root may come out with an imaginary part: its real part is as good.
-        here = np.abs(polyval(root.real, powers))
-        most = np.where(abs(root.real) <= reach, np.maximum(most, here), most)
+    for root in polyroots(polyder(powers)) if len(powers) > 2 else ():
+        # A double root may come out with an imaginary part: its real part is as good. Others are met at the ends.
+        here = np.abs(polyval(np.clip(root.real, -reach, reach), powers))
+        most = np.maximum(most, here)
     return np.asarray(most, dtype=np.float64)
 
 

@@ -5,6 +5,7 @@ The frame's session stands in the header. It guards against accidents, not again
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import struct
 from collections.abc import Sequence
@@ -52,14 +53,14 @@ def write_answer(path: Path, description: Description, query: Query, replies: Se
         ValueError: if there are no ciphertexts.
         WorkspaceError: if it cannot be written.
     """
-    session, binding = Session.generate(), Binding.fresh(model=description.digest)
+    session, binding = Session.generate(), Binding.fresh(model=_subject(description, query))
     frame = write_replies(replies, session=session, binding=binding)
     header = canonical_json(
         {
             "query": query.to_json(),
             "request": binding.request.hex(),
             "session": unsafe_session_secret(session).hex(),
-            "table": binding.model.hex(),
+            "table": description.digest.hex(),
         }
     )
     write_atomic(path, b"".join((MAGIC, _LENGTH.pack(len(header)), header, frame)))
@@ -115,7 +116,7 @@ def read_answer(path: Path, description: Description) -> EncryptedAnswer:
         parameters=description.plan.parameters,
         session=Session(fields["session"]),
         limits=limits,
-        binding=Binding(request=fields["request"], model=fields["table"]),
+        binding=Binding(request=fields["request"], model=_subject(description, circuit.query)),
     )
     wanted = (2, description.plan.reply_limbs, description.plan.parameters.degree)
     if len(replies) != len(circuit.outputs) or any(one.parts.shape != wanted for one in replies):
@@ -123,6 +124,11 @@ def read_answer(path: Path, description: Description) -> EncryptedAnswer:
     if any(one.form != "coefficients" for one in replies):
         raise IntegrityError("the answer's ciphertexts are in another form", where=str(path))
     return EncryptedAnswer(circuit=circuit, replies=tuple(replies), request=fields["request"])
+
+
+def _subject(description: Description, query: Query) -> bytes:
+    """What the frame of an answer is bound to: this query on this table."""
+    return hashlib.sha256(b"wardline query\0" + description.digest + bytes.fromhex(query.digest)).digest()
 
 
 def _limits(description: Description) -> Limits:

@@ -108,6 +108,32 @@ def plan_query(plan: TablePlan, query: Query) -> Circuit:
     return circuit
 
 
+def typical_queries(plan: TablePlan) -> dict[str, Circuit]:
+    """A few queries by name, as deep as the table bears them, for predictions of time: of the widest columns."""
+    widest = sorted(range(len(plan.schema.columns)), key=lambda place: -plan.schema.columns[place].size)
+    usable = [place for place in widest if plan.schema.columns[place].size > 1]
+    filters = tuple(
+        one
+        for place in usable[: plan.filters]
+        if (one := _factor(plan, place, frozenset(range(plan.schema.columns[place].size // 2)))) is not None
+    )
+    count = Query(kind="count")
+    named = f"a filter of {len(filters)} columns"
+    found: dict[str, Circuit] = {}
+    if filters:
+        found[f"a count under {named}"] = Circuit(query=count, filters=filters, outputs=(Output(factor=None),))
+    for place, column in enumerate(plan.schema.columns):
+        if isinstance(column, NumberColumn) and column.sums:
+            digits = tuple(Output(factor=_one(plan, place, "digit", digit)) for digit in range(plan.digits(column)))
+            found[f"a sum under {named}"] = Circuit(query=count, filters=filters, outputs=digits)
+            break
+    if usable:
+        size = plan.schema.columns[usable[0]].size
+        outputs = tuple(Output(factor=_factor(plan, usable[0], frozenset({level}))) for level in range(size - 1))
+        found[f"a histogram of {size} levels under {named}"] = Circuit(query=count, filters=filters, outputs=outputs)
+    return found
+
+
 def _numbers(plan: TablePlan, query: Query, column: int | None, sets: dict[int, Levels]) -> Circuit:
     filters = _factors(plan, sets)
     if column is None:

@@ -126,7 +126,10 @@ def _number(name: str, known: npt.NDArray[np.float64], *, buckets: int, missing:
     if len(distinct) <= FEW:
         ends = {int(one) for one in distinct} | {int(one) + 1 for one in distinct}
     else:
-        ends = {int(one) for one in np.quantile(whole, np.arange(1, buckets) / buckets, method="higher")}
+        places = np.arange(1, buckets) / buckets
+        ends = {int(one) for one in np.quantile(whole, places, method="higher")}
+        if len(ends - {low}) < buckets // 2:  # most values are the least one: cut up the others
+            ends |= {low + 1} | {int(one) for one in np.quantile(whole[whole > low], places, method="higher")}
     edges = tuple(sorted(edge for edge in ends if low < edge <= high))
     try:
         return NumberColumn(name=name, unit=unit, low=low, high=high, edges=edges, missing=missing)

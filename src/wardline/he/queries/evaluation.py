@@ -182,6 +182,8 @@ def _loaded(work: _Work, block: int) -> tuple[dict[int, Residues], Residues]:
 def _factor(work: _Work, loaded: dict[int, Residues], factor: Factor, one: Residues) -> Residues:
     """The value of a factor for a block: [1, 2, limbs, degree]."""
     moduli = work.plan.parameters.moduli
+    if len(factor.terms) == 1 and factor.terms[0][1] == 1 and not factor.constant:
+        return loaded[factor.terms[0][0]][None]
     columns = np.stack([loaded[place] for place, _ in factor.terms])
     weights = np.array([[sign for _, sign in factor.terms]], dtype=np.int64)
     found = weighted_sums(columns, weights, moduli=moduli)

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -270,7 +270,7 @@ def _file(plan: TablePlan, place: int, columns: SeededColumns) -> tuple[bytes, l
     return b"".join((_MAGIC, _PLACE.pack(place, plan.blocks), *hashes)), records
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> BinaryIO:
     """A regular file. A link is not followed and a pipe is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -280,16 +280,15 @@ def _opened(path: Path) -> Any:
             where=str(path),
             hint="name the folder that `wardline he query encrypt` wrote",
         ) from error
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise IntegrityError("it is not a regular file", where=str(path))
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _read(path: Path, *, most_bytes: int) -> bytes:
     with _opened(path) as file:
-        data: bytes = file.read(most_bytes + 1)
+        data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise IntegrityError(f"it is larger than {most_bytes} bytes", where=str(path))
     return data

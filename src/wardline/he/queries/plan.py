@@ -1,4 +1,4 @@
-"""How a table is encrypted: which ciphertexts there are, and the smallest parameters that bear its queries."""
+"""How a table is encrypted: which ciphertexts there are, and how much noise its queries leave in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wardline.core.errors import DataError, IntegrityError
 from wardline.he.kernels.product import second_base
 from wardline.he.kernels.sampling import MOST_FLOODING_BITS
 from wardline.he.kernels.slots import has_slots
-from wardline.he.parameters import LARGEST_PRIME, MOST_BITS, Parameters, find_primes, is_prime
+from wardline.he.parameters import MOST_BITS, Parameters
 from wardline.he.queries.noise import FLOOD_BITS, depth_of, noise_bits, switched_bits, zero_bits
 from wardline.he.queries.schema import Column, NumberColumn, Schema
 
@@ -24,11 +24,6 @@ Part: TypeAlias = Literal["level", "known", "edge", "digit"]
 MOST_ROWS = 1 << 27
 MOST_FILTERS = 64
 
-_MUCH_LESS = 0.7
-_DEGREES = (2048, 4096, 8192, 16384, 32768)
-_SPECIAL_BITS = 31
-_LIMB_BITS = range(20, 31)
-_PLAIN_BITS = range(14, 31)
 _SPARE_BITS = 2  # of the noise's room, left over whatever was computed
 
 
@@ -81,7 +76,7 @@ class TablePlan:
             raise ValueError("the plain modulus gives no slots")
         if (self.parameters.special is None) is not (self.depth == 0):
             raise ValueError("a special prime is needed where products are, and nowhere else")
-        if not 1 <= self.digit_bits <= _digit_bits(plain, self._summed_rows):
+        if not 1 <= self.digit_bits <= digit_bits_for(plain, self._summed_rows):
             raise ValueError("sums of the values' digits could wrap around the plain modulus")
         if self.reply_limbs is None:
             raise ValueError("the parameters do not bear the noise of the deepest query")
@@ -291,100 +286,10 @@ class TablePlan:
         return plan
 
 
-def plan_table(schema: Schema, rows: int, *, filters: int = 2, reader: Reader = "owner") -> TablePlan:
-    """The parameters with which a table takes the fewest bytes.
+def digit_bits_for(plain: int, summed: int) -> int:
+    """The most bits of digits of which so many add up to at most a quarter of the plain modulus, to both sides of 0.
 
-    Args:
-        schema: its columns.
-        rows: how many, at least 1.
-        filters: the most columns that a filter may name beside a value, from 0. A count without a value bears
-            2^depth filtered columns, where depth is 1 + log2(filters), rounded up.
-        reader: ``owner``, or ``others`` where the key is held by someone who is to learn totals alone.
-
-    Raises:
-        DataError: for no rows, or if no parameters of 128 bits of security bear such queries.
-        ValueError: for other arguments out of range.
-    """
-    if rows < 1:
-        raise DataError("the table has no rows", hint="give a table with at least one row")
-    if rows > MOST_ROWS or not 0 <= filters <= MOST_FILTERS or reader not in get_args(Reader):
-        raise ValueError(f"a table has up to {MOST_ROWS} rows, a filter up to {MOST_FILTERS} columns")
-    found: list[TablePlan] = []
-    for degree in _DEGREES:
-        of_ring = list(_candidates(schema, rows, degree, filters, reader))
-        if of_ring:
-            found.append(min(of_ring, key=lambda plan: plan.table_bytes))
-        if len(found) == 2:
-            break
-    if found:
-        # The smallest ring, unless it is so tight that values are cut to pieces.
-        return found[-1] if found[-1].table_bytes < _MUCH_LESS * found[0].table_bytes else found[0]
-    raise DataError(
-        f"no parameters of 128-bit security bear filters of {filters} columns on this table",
-        hint="ask for fewer columns in a filter, or for a coarser unit of large numbers",
-    )
-
-
-def _candidates(schema: Schema, rows: int, degree: int, filters: int, reader: Reader) -> Iterator[TablePlan]:
-    """For each size of the plain modulus the plan with the fewest bits of moduli."""
-    depth = depth_of(filters)
-    special = find_primes(degree, (_SPECIAL_BITS,))[0] if depth else None
-    summed = -(-rows // degree) if reader == "owner" else rows
-    most = MOST_BITS[degree] - (_SPECIAL_BITS if depth else 0)
-    for bits in _PLAIN_BITS:
-        plain = _plain_modulus(degree, bits)
-        digit_bits = 0 if plain is None else _digit_bits(plain, summed)
-        if plain is None or digit_bits < 1:
-            continue
-        for moduli in _chains(degree, most):
-            if special in moduli or plain in moduli:
-                continue
-            try:
-                parameters = Parameters(
-                    scheme="bfv", degree=degree, moduli=moduli, special=special, plain_modulus=plain
-                )
-                found = TablePlan(
-                    schema=schema,
-                    rows=rows,
-                    parameters=parameters,
-                    filters=filters,
-                    digit_bits=digit_bits,
-                    reader=reader,
-                )
-            except ValueError:  # too much noise: the next longer chain
-                continue
-            yield found
-            break
-
-
-def _chains(degree: int, most_bits: int) -> Iterator[tuple[int, ...]]:
-    """Chains of moduli, from short to long, as few limbs as possible for their bits."""
-    for bits in range(max(_LIMB_BITS.start, degree.bit_length() + 6), most_bits + 1):
-        limbs = -(-bits // (_LIMB_BITS.stop - 1))
-        each, longer = divmod(bits, limbs)
-        if each < _LIMB_BITS.start:
-            continue
-        try:
-            yield find_primes(degree, (each + 1,) * longer + (each,) * (limbs - longer))
-        except ValueError:  # too few primes of this size
-            continue
-
-
-def _plain_modulus(degree: int, bits: int) -> int | None:
-    """The largest prime of so many bits that gives slots, or None."""
-    step = 2 * degree
-    candidate = ((1 << bits) - 2) // step * step + 1
-    while candidate > 1 << (bits - 1):
-        if candidate < LARGEST_PRIME and is_prime(candidate):
-            return candidate
-        candidate -= step
-    return None
-
-
-def _digit_bits(plain: int, summed: int) -> int:
-    """Bits of digits whose sums stay within a quarter of the plain modulus to both sides of 0.
-
-    So decryptions that went wrong, which fill all of it, are told from sums. A count must fit, too.
+    So decryptions that went wrong, which fill all of it, are told from sums. It is 0 where not even counts fit.
     """
     most = (plain // 4) // summed
     return (most + 1).bit_length() - 1

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from wardline.core.errors import DataError, IntegrityError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.kernels import slots
-from wardline.he.queries.circuit import Circuit
+from wardline.he.queries.circuit import Circuit, Factor
 from wardline.he.queries.derivation import Values, in_units, is_missing, is_numeric, label
 from wardline.he.queries.plan import Stored, TablePlan
 from wardline.he.queries.schema import CategoryColumn, Column, NumberColumn
@@ -173,6 +173,32 @@ def _numbers(plan: TablePlan, stored: Stored, encoded: Integers) -> Integers:
 def _indicator(rows: npt.NDArray[np.bool_]) -> Integers:
     found: Integers = rows.astype(np.int64)
     return found
+
+
+def simulate(plan: TablePlan, circuit: Circuit, columns: Mapping[str, Values]) -> Result:
+    """What a query gives, computed on the table in the clear by the very sums and products of the circuit.
+
+    Args:
+        plan: of the table.
+        circuit: of the query.
+        columns: as of `encrypt_table`.
+
+    Raises:
+        DataError: as `encrypt_table`.
+    """
+    encoded = {place: encode_column(one, columns[one.name]) for place, one in enumerate(plan.schema.columns)}
+    numbers = {place: _numbers(plan, plan.stored[place], encoded[plan.stored[place].column]) for place in circuit.used}
+
+    def value(factor: Factor | None) -> Integers:
+        found = np.full(plan.rows, 1 if factor is None else factor.constant, dtype=np.int64)
+        for place, sign in () if factor is None else factor.terms:
+            found += sign * numbers[place]
+        return found
+
+    mask = np.ones(plan.rows, dtype=np.int64)
+    for factor in circuit.filters:
+        mask *= value(factor)
+    return _result(plan, circuit, [int((mask * value(output.factor)).sum()) for output in circuit.outputs])
 
 
 def decrypt_result(lattice: Lattice, plan: TablePlan, circuit: Circuit, replies: Sequence[Ciphertext]) -> Result:

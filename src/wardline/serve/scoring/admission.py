@@ -33,11 +33,12 @@ class ServiceLimits:
         longest_seconds: that a call may ask for. A call without a deadline is refused.
         threads: that compute.
         memory_bytes: of requests in work and evaluations together.
+        keys_memory_bytes: of all kept keys together; those used longest ago make room.
 
     Memory: a request in work holds one frame, its residues and one answer, for which six times the model's largest
     frame is set aside; evaluations take what the plan's `memory_bytes` says, once for a model whose batches are shared
     by all threads and once for each thread otherwise. So many requests are in work at once as `memory_bytes` has room
-    for, and no more than `requests`. Kept keys come on top: at most `sessions` times twice the bytes of their frame.
+    for, and no more than `requests`. Kept keys come on top.
     """
 
     rows_per_request: int = 1 << 20
@@ -52,6 +53,7 @@ class ServiceLimits:
     longest_seconds: float = 600.0
     threads: int = 1
     memory_bytes: int = 8 << 30
+    keys_memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -35,6 +35,8 @@ from wardline.serve.scoring.refusals import Reason
 
 _Answer = TypeVar("_Answer")
 
+_LONGEST_PAUSE = 5.0  # seconds
+
 _HINTS = {
     Reason.NO_DEADLINE.value: "ask for fewer seconds",
     Reason.IDENTITY.value: "use a client certificate of the service's authority",
@@ -218,8 +220,12 @@ class ScoringConnection:
             raise IntegrityError("the service took other keys than were sent", where=self._address)
 
     def _patiently(self, attempt: Callable[[], _Answer]) -> _Answer:
-        """Try again where that is safe: everything but a request is free of effects, and a request keeps its name."""
-        for tried in range(self._retries + 1):
+        """Try again where that is safe: everything but a request is free of effects, and a request keeps its name.
+
+        A busy service is waited for as long as a call may take, everything else a few times.
+        """
+        tried, waited = 0, 0.0
+        while True:
             try:
                 return attempt()
             except grpc.RpcError as error:
@@ -228,10 +234,13 @@ class ScoringConnection:
                     self._sessions.clear()  # the service was restarted, or the session is over
                 elif reason not in (Reason.RATE.value, Reason.BUSY.value) and not _away(error):
                     raise self._explained(error, reason) from None
-                if tried == self._retries:
+                patient = reason == Reason.BUSY.value and waited < self._seconds
+                if tried >= self._retries and not patient:
                     raise self._explained(error, reason) from None
-            self._pause(0.2 * 4**tried)
-        raise AssertionError
+            pause = min(0.2 * 4**tried, _LONGEST_PAUSE)
+            self._pause(pause)
+            waited += pause
+            tried += 1
 
     def _explained(self, error: Any, reason: str) -> Exception:
         said = (error.details() or "").splitlines()[0][:300] if error.details() else error.code().name.lower()
@@ -242,6 +251,8 @@ class ScoringConnection:
                 hint="ask the model's owner for more",
             )
         hint = _HINTS.get(reason, "check the address, the certificates, and whether the service runs")
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            hint = "allow a call more seconds: a full batch of a network takes its time"
         return ServiceError(f"the scoring service refuses: {said}" if reason else said, where=self._address, hint=hint)
 
 

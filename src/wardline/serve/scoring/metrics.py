@@ -11,9 +11,14 @@ _MOST_CLIENTS = 1000
 
 
 class Metrics:
-    """Counters of a service. Names of clients stand in them; nothing that they sent does."""
+    """Counters of a service. Names of clients stand in them; nothing that they sent does.
 
-    def __init__(self) -> None:
+    Args:
+        model: kind and digest of the model, in hexadecimal, if they are to be told.
+    """
+
+    def __init__(self, *, model: tuple[str, str] | None = None) -> None:
+        self._model = model
         self._lock = threading.Lock()
         self._calls: Counter[tuple[str, str]] = Counter()
         self._rows: Counter[str] = Counter()
@@ -47,7 +52,12 @@ class Metrics:
     def text(self) -> str:
         """Everything, in Prometheus' text format (version 0.0.4)."""
         with self._lock:
-            lines = ["# TYPE wardline_calls_total counter"]
+            lines = []
+            if self._model is not None:
+                kind, digest = self._model
+                lines += ["# TYPE wardline_model_info gauge"]
+                lines += [f'wardline_model_info{{kind="{kind}",digest="{digest}"}} 1']
+            lines += ["# TYPE wardline_calls_total counter"]
             lines += [
                 f'wardline_calls_total{{method="{method}",outcome="{outcome}"}} {count}'
                 for (method, outcome), count in sorted(self._calls.items())

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from wardline.core.errors import IntegrityError, UsageError
-from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns
+from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.frames.columns import read_columns, write_columns
-from wardline.he.frames.evaluation_keys import expand_keys, keys_digest, read_evaluation_keys, write_evaluation_keys
+from wardline.he.frames.evaluation_keys import keys_digest, read_evaluation_keys, write_evaluation_keys
 from wardline.he.frames.layout import Kind
 from wardline.he.frames.replies import write_replies
 from wardline.he.frames.session import Binding, Session, unsafe_session_secret
@@ -71,11 +72,13 @@ class Scoring:
         metrics: Metrics | None = None,
     ) -> None:
         self.limits = limits or ServiceLimits()
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics(model=(evaluator.public.kind.name, evaluator.digest.hex()))
         self._evaluator = evaluator
         self._meter = meter
         self._allowance = allowance
-        self._sessions = SessionTable(self.limits)
+        self._sessions = SessionTable(
+            self.limits, keys=max(1, self.limits.keys_memory_bytes // evaluator.public.keys_bytes)
+        )
         public = evaluator.public
         self._frame_limits = public.limits
         self._plan = public.plan
@@ -108,15 +111,16 @@ class Scoring:
 
     def warm_up(self) -> None:
         """Go all the way once, so that no client waits for kernels to be compiled."""
-        columns, keys = self._evaluator.blank()
-        session, binding = Session.generate(), Binding.fresh(model=self._evaluator.digest)
+        small = self._evaluator.narrow()
+        columns, keys = small.blank()
+        limits, parameters = small.public.limits, self._parameters
+        session, binding = Session.generate(), Binding.fresh(model=small.digest)
         frame = write_evaluation_keys(keys, session=session, binding=binding)
-        _, keys = read_evaluation_keys(frame, parameters=self._parameters, session=session, limits=self._frame_limits)
-        frame = write_columns(
-            columns, session=session, binding=binding, dropped_bits=self._evaluator.public.columns.dropped_bits
-        )
-        _, columns = read_columns(frame, parameters=self._parameters, session=session, limits=self._frame_limits)
-        write_replies(self._evaluator.evaluate(columns, expand_keys(keys), rows=1), session=session, binding=binding)
+        _, keys = read_evaluation_keys(frame, parameters=parameters, session=session, limits=limits)
+        dropped_bits = small.public.columns.dropped_bits
+        frame = write_columns(columns, session=session, binding=binding, dropped_bits=dropped_bits)
+        _, columns = read_columns(frame, parameters=parameters, session=session, limits=limits)
+        write_replies(small.evaluate(columns, small.ready(keys), rows=1), session=session, binding=binding)
 
     def describe(self) -> bytes:
         """The public model."""
@@ -147,7 +151,7 @@ class Scoring:
         digest = keys_digest(keys)
         if digest != opened.keys:
             raise IntegrityError("these are other keys than the session was opened for")
-        self._sessions.keep(client, digest, expand_keys(keys))
+        self._sessions.keep(client, digest, self._evaluator.ready(keys))
         return keys_taken(digest)
 
     def score(self, client: str, messages: Iterator[bytes], *, waited_for: Callable[[], bool]) -> Iterator[bytes]:
@@ -201,7 +205,7 @@ class Scoring:
         )
         self.metrics.rows(client, rows)
 
-    def _computed(self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int) -> tuple[Ciphertext, ...]:
+    def _computed(self, columns: SeededColumns, keys: Any, *, rows: int) -> tuple[Ciphertext, ...]:
         def timed() -> tuple[Ciphertext, ...]:
             start = time.perf_counter()
             threads = self.limits.threads if self._workers == 1 else 1

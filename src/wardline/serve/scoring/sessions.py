@@ -7,8 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from wardline.he.ciphertext import EvaluationKeys
 from wardline.he.frames.session import Session
 from wardline.serve.scoring.admission import ServiceLimits
 from wardline.serve.scoring.refusals import Reason, Refusal
@@ -36,6 +36,7 @@ class SessionTable:
 
     Args:
         limits: how many.
+        keys: sets of evaluation keys that are kept of all clients; None takes as many as sessions.
         now: a clock that never goes back, in seconds.
 
     Guarantee: a session is found by the client that opened it and nobody else, whatever name is asked for, and the
@@ -43,12 +44,15 @@ class SessionTable:
     never computes with another's.
     """
 
-    def __init__(self, limits: ServiceLimits, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: ServiceLimits, *, keys: int | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limits = limits
+        self._most_keys = limits.sessions if keys is None else min(keys, limits.sessions)
         self._now = now
         self._lock = threading.Lock()
         self._sessions: OrderedDict[bytes, OpenedSession] = OrderedDict()
-        self._keys: OrderedDict[tuple[str, bytes], EvaluationKeys] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
 
     def open(self, client: str, *, keys: bytes) -> OpenedSession:
         """A new session; the client's oldest ends if it has too many.
@@ -83,7 +87,7 @@ class SessionTable:
             raise Refusal(Reason.SESSION, "there is no such session of this client")
         return found
 
-    def keep(self, client: str, digest: bytes, keys: EvaluationKeys) -> None:
+    def keep(self, client: str, digest: bytes, keys: Any) -> None:
         """Keep keys for this and later sessions of a client."""
         with self._lock:
             self._keys[client, digest] = keys
@@ -91,7 +95,7 @@ class SessionTable:
             own = [name for name in self._keys if name[0] == client]
             for name in own[: len(own) - self._limits.keys_per_client]:
                 del self._keys[name]
-            while len(self._keys) > self._limits.sessions:
+            while len(self._keys) > self._most_keys:
                 self._keys.popitem(last=False)
 
     def knows(self, client: str, digest: bytes) -> bool:
@@ -99,7 +103,7 @@ class SessionTable:
         with self._lock:
             return (client, digest) in self._keys
 
-    def keys(self, opened: OpenedSession) -> EvaluationKeys:
+    def keys(self, opened: OpenedSession) -> Any:
         """The keys of a session.
 
         Raises:

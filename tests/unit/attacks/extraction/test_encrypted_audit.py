@@ -23,7 +23,7 @@ from wardline.attacks.extraction.encrypted_replies import Share, all_from_masks,
 from wardline.cli.app import cli
 from wardline.core import SecureRandom, UsageError, Verdict
 from wardline.he.ciphertext import Ciphertext
-from wardline.he.compiled.compiling import compile_linear
+from wardline.he.compiled.compiling import compile_linear, compile_model
 from wardline.he.compiled.folder import write_model
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
@@ -254,3 +254,24 @@ def test_the_command_tells_the_verdict_by_its_exit_code(compiled: Any, tmp_path:
     text = CliRunner().invoke(cli, words[:4])
     assert text.exit_code == 0
     assert text.stdout.startswith("PASS: ")
+
+
+def test_a_compiled_network_is_audited_by_the_command(tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    layers = (
+        Affine(weights=generator.normal(size=(3, 2)), offset=generator.normal(size=3), name="hidden"),
+        Polynomial(coefficients=(0.0, 0.0, 1.0), units=3),
+        Affine(weights=generator.normal(size=(1, 3)), offset=generator.normal(size=1), name="head"),
+    )
+    meaning = Meaning(gives="decision", classes=("no", "yes"), link="sigmoid")
+    program = Program(input_shape=(2,), layers=layers, meaning=meaning)
+    compiled = compile_model(program, generator.normal(size=(300, 2)), agreement=0.98)
+    write_model(tmp_path, compiled.public, compiled.weights)
+    done = CliRunner().invoke(cli, ["he", "audit", str(tmp_path), "--quiet", "--format", "json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["kind"] == "network"
+    assert told["techniques"][0]["control"]["recovered"] == 2  # derivatives of one output
+    assert told["techniques"][0]["sent"]["recovered"] == 0
+    assert told["scores_alone"]["rows"] == 6  # terms of degree 2 in two numbers
+    assert any("hidden layers" in one for one in told["not_covered"])

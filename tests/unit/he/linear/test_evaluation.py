@@ -44,14 +44,16 @@ def test_errors_are_as_predicted_over_random_models(seed: int) -> None:
     weights, bias, rows = random_model(
         seed, features=int(generator.integers(1, 8)), outputs=int(generator.integers(1, 4))
     )
+    sizes = 10.0 ** generator.uniform(-6, 2, len(bias))
+    weights, bias = weights * sizes[:, None], bias * sizes
     plan, secret = plan_linear(weights, bias, low=rows.min(0), high=rows.max(0), sample=rows)
     lattice = SealLattice.generate(plan.parameters)
     (columns,) = encrypt_rows(lattice, plan, rows)
     reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
     off = unsafe_raw_scores(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
-    assert np.abs(off).max() <= plan.worst
+    assert (np.abs(off) <= plan.worst * plan.units).all()
     # 400 rows: a standard deviation is estimated to 3.5 %, so that 25 % off has a chance below 1e-10.
-    assert off.std(axis=0).max() <= 1.25 * plan.error
+    assert (off.std(axis=0) <= 1.25 * plan.error * plan.units).all()
 
 
 def test_scores_survive_the_wire_and_are_rounded(loan: Loan) -> None:
@@ -66,7 +68,7 @@ def test_scores_survive_the_wire_and_are_rounded(loan: Loan) -> None:
     _, replied = read_replies(back, parameters=plan.parameters, session=session, binding=binding, limits=limits)
     found = decrypt_scores(lattice, plan, [replied], rows=len(rows))
     assert np.abs(found - exact).max() <= plan.worst + plan.step / 2
-    assert np.array_equal(np.rint(found / plan.step) * plan.step, found)
+    assert np.array_equal(plan.rounded(found), found)
 
 
 def test_more_rows_than_coefficients_are_split(loan: Loan) -> None:

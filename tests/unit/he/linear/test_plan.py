@@ -29,8 +29,8 @@ def test_integers_alone_are_nearer_than_predicted(seed: int, features: int, outp
     off = secret.scores(encode(plan, rows), plan) - exact
     assert np.abs(exact).max() <= plan.bound * (1 + 1e-12)
     assert np.abs(off).max() <= plan.worst
-    assert np.sqrt((off**2).mean(axis=0)).max() <= plan.error
-    assert plan.error <= 2e-3 * exact.std(axis=0).min()
+    assert (np.sqrt((off**2).mean(axis=0)) <= plan.error * plan.units).all()
+    assert (plan.error * plan.units <= 2e-3 * exact.std(axis=0) * (1 + 1e-12)).all()
     assert plan.parameters.bits <= MOST_BITS[plan.parameters.degree]
 
 
@@ -78,3 +78,17 @@ def test_wrong_arguments_are_refused(wrong: str) -> None:
         low, high = high, low
     with pytest.raises(ValueError, match="must"):
         plan_linear(weights, bias, low=low, high=high, sample=rows)
+
+
+def test_outputs_of_very_different_sizes_have_their_own_units() -> None:
+    weights, bias, rows = random_model(6, outputs=3)
+    sizes = np.array([1.0, 1e-7, 300.0])
+    weights, bias = weights * sizes[:, None], bias * sizes
+    plan, secret = plan_linear(weights, bias, low=rows.min(0), high=rows.max(0), sample=rows)
+    exact = rows @ weights.T + bias
+    off = secret.scores(encode(plan, rows), plan) - exact
+    assert (np.abs(off) <= plan.worst * plan.units).all()
+    assert (plan.error * plan.units <= 2e-3 * exact.std(axis=0) * (1 + 1e-12)).all()
+    assert (np.frexp(plan.units)[0] == 0.5).all()
+    assert plan.units.max() == 1.0
+    assert plan.rounded(exact)[:, 1].any(), "the smallest output is not rounded away"

@@ -9,16 +9,25 @@ from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
 
 
-def random_program(seed: int, *, inputs: int = 3, hidden: int = 4, outputs: int = 2, squares: int = 1) -> Program:
-    """Dense layers with a polynomial of degree 2 between each two."""
+def random_program(
+    seed: int,
+    *,
+    inputs: int = 3,
+    hidden: int = 4,
+    outputs: int = 2,
+    squares: int = 1,
+    degrees: tuple[int, ...] | None = None,
+) -> Program:
+    """Dense layers with a polynomial between each two, of degree 2 if nothing else is said."""
     generator = np.random.default_rng(seed)
     layers: list[Affine | Polynomial] = []
     width = inputs
-    for _ in range(squares):
+    for degree in (2,) * squares if degrees is None else degrees:
         layers.append(
             Affine(weights=generator.normal(size=(hidden, width)) / width, offset=generator.normal(size=hidden))
         )
-        powers = (generator.normal(), generator.normal(), generator.choice([-1, 1]) * generator.uniform(0.3, 1.0))
+        lower = tuple(generator.normal() for _ in range(degree))
+        powers = (*lower, generator.choice([-1, 1]) * generator.uniform(0.3, 1.0))
         layers.append(Polynomial(coefficients=powers, units=hidden, interval=(-4.0, 4.0)))
         width = hidden
     layers.append(Affine(weights=generator.normal(size=(outputs, width)), offset=generator.normal(size=outputs)))

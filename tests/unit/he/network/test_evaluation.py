@@ -16,6 +16,7 @@ from wardline.he.kernels.expansion import expand
 from wardline.he.kernels.modular import subtract
 from wardline.he.kernels.sums import weighted_sums
 from wardline.he.kernels.switching import divide_by_last
+from wardline.he.kernels.torch_backend import TorchBackend
 from wardline.he.network.choice import plan_network, unsafe_plan_unprotected_network
 from wardline.he.network.evaluation import replies, unsafe_replies
 from wardline.he.network.plan import FLOOD_BITS
@@ -43,6 +44,50 @@ def test_outputs_are_as_near_as_predicted(
     off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
     assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
     assert np.abs(off).max() <= plan.worst
+
+
+@pytest.mark.parametrize(
+    ("seed", "degrees"), [(31, (3,)), (32, (4,)), (33, (2, 4)), (34, (4, 2)), (35, (3, 4)), (36, (4, 3))]
+)
+def test_higher_degrees_are_as_near_as_predicted(program, rows, client, seed: int, degrees: tuple[int, ...]) -> None:
+    model, sample = program(seed, degrees=degrees), rows(seed, 3)
+    plan, secret = unsafe_plan_unprotected_network(model, sample)
+    lattice, keys = client(plan.parameters)
+    (columns,) = encrypt_rows(lattice, plan, sample)
+    found = unsafe_replies(columns, keys, plan=plan, secret=secret)
+    noise = unsafe_raw_outputs(lattice, plan, [found], rows=len(sample)) - secret.simulate(sample, plan)
+    spread = np.sqrt((noise**2).mean(axis=0)).max()
+    assert plan.layers[-1].error / 12 <= spread <= 1.33 * plan.layers[-1].error
+    assert np.abs(noise).max() <= plan.layers[-1].bound
+    off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
+    assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
+    assert np.abs(off).max() <= plan.worst
+    for changed in (
+        unsafe_replies(columns, keys, plan=plan, secret=secret, threads=3),
+        unsafe_replies(columns, keys, plan=plan, secret=secret, threads=2, backend=TorchBackend("cpu")),
+    ):
+        for one, other in zip(found, changed, strict=True):
+            np.testing.assert_array_equal(one.parts, other.parts)
+
+
+def test_a_protected_network_of_uneven_degrees(program, rows, client) -> None:
+    """What is flooded stays below the planned noise, and the outputs are as near as promised."""
+    model, sample = program(37, degrees=(4, 2)), rows(37, 3)
+    plan, secret = plan_network(model, sample)
+    lattice, keys = client(plan.parameters)
+    (columns,), (again,) = (encrypt_rows(lattice, plan, sample) for _ in range(2))
+    found = replies(columns, keys, plan=plan, secret=secret, threads=2)
+    off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
+    assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
+    assert np.abs(off).max() <= plan.worst
+    last = plan.layers[-1]
+    moduli = plan.parameters.moduli[: last.left]
+    bare = [unsafe_replies(one, keys, plan=plan, secret=secret) for one in (columns, again)]
+    differences = [
+        replace(one, parts=subtract(one.parts, other.parts, moduli=moduli)) for one, other in zip(*bare, strict=True)
+    ]
+    noise = np.abs(lattice.decrypt_polynomials(differences)).max() * last.scale
+    assert noise / math.sqrt(2) <= 2.0 ** (plan.flood_bits - FLOOD_BITS)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +204,19 @@ def test_a_convolution_is_computed_within_the_stated_memory(client) -> None:
     assert plan.memory_bytes() / 4 < peak <= plan.memory_bytes()
     off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
     assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
+
+
+def test_two_products_are_computed_within_the_stated_memory(program, rows, client) -> None:
+    model, sample = program(38, hidden=9, degrees=(3, 4)), rows(38, 3)
+    plan, secret = unsafe_plan_unprotected_network(model, sample)
+    lattice, keys = client(plan.parameters)
+    (columns,) = encrypt_rows(lattice, plan, sample)
+    unsafe_replies(columns, keys, plan=plan, secret=secret)
+    tracemalloc.start()
+    unsafe_replies(columns, keys, plan=plan, secret=secret)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert plan.memory_bytes() / 8 < peak <= plan.memory_bytes()
 
 
 def test_what_does_not_fit_is_refused(protected, program, rows) -> None:
