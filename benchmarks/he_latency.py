@@ -72,7 +72,6 @@ def measure(kind: str, program: Program, sample: Floats, x: Floats, y: Floats | 
     lattice = SealLattice.generate(plan.parameters)
     made, seeded = clock(lambda: lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps))
     readied, ready = clock(lambda: gathered(plan, expand_keys(seeded)))
-    del seeded
     answer: Callable[..., Any] = replies if kind == "protected" else unsafe_replies
     answer(next(iter(encrypt_rows(lattice, plan, x))), ready, plan=plan, secret=secret)  # compiles
     times: dict[str, list[tuple[float, float]]] = {"encrypt": [], "server": [], "decrypt": []}

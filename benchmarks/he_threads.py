@@ -4,13 +4,16 @@
     OMP_NUM_THREADS=1 python benchmarks/he_threads.py            # an untrained network of the same shape
 
 Turns alternate between one thread and two, and each figure is the median of the turns' ratios, with the least and the
-largest of them. Turns during which other processes took processor time do not count. Batches of a linear model take milliseconds each; several of them are shared out
-among the threads, a batch each, and one batch alone is shown beside it.
+largest of them. Turns during which other processes took processor time do not count. Batches of a linear model take
+milliseconds each; several of them are shared out among the threads, a batch each, and batches one after the other, each
+on all threads, are shown beside it. `--keep-memory` tells glibc to keep what is freed, as the environment variables
+MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ do: threads then do not wait for each other's page faults.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import platform
 import time
@@ -120,7 +123,11 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--turns", type=int, default=7)
     options.add_argument("--only", choices=("linear", "network"))
+    options.add_argument("--keep-memory", action="store_true")
     chosen = options.parse_args()
+    if chosen.keep_memory:
+        for parameter, value in ((-3, 1 << 30), (-1, (1 << 31) - 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            ctypes.CDLL(None).mallopt(parameter, value)
     load = os.getloadavg()[0]
     print(f"numpy {np.__version__}, {platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f} before\n")
     print(f"| | one thread, ms | one over {chosen.threads}, median | least to largest | turns undisturbed |")

@@ -167,7 +167,7 @@ class Attacked:
 
     def columns(self, rows: np.ndarray) -> SeededColumns:
         kind = kind_of(self.public.plan)
-        (found,) = kind.client.encrypt(self.lattice, self.public.plan, rows, out_of_range="clip")
+        (found,) = kind.client.encrypt_rows(self.lattice, self.public.plan, rows, out_of_range="clip")
         return found
 
     def frame(self, columns: SeededColumns, binding: Binding, session: Session | None = None) -> bytes:

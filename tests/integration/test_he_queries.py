@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from wardline.core import IntegrityError, KeyAccessError, WardlineError
 pytest.importorskip("tenseal")
 duckdb = pytest.importorskip("duckdb")
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "query-encrypted-tables.md"
 SECRET = "four random words here"
 
 
@@ -32,8 +35,15 @@ def run(*words: object, secret: str | None = None) -> str:
     return done.stdout
 
 
+def inside(*words: object, secret: str | None = None) -> str:
+    """What is printed in this process, which is faster."""
+    done = CliRunner(env={"WARDLINE_PASSPHRASE": secret}).invoke(cli, ["he", "query", *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def error(*words: object, secret: str | None = None) -> str:
-    """What is refused, in this process, which is faster."""
+    """What is refused, in this process."""
     environment = {"WARDLINE_PASSPHRASE": secret}
     found = CliRunner(env=environment).invoke(cli, ["he", "query", *map(str, words)]).exception
     assert isinstance(found, WardlineError), found
@@ -109,10 +119,8 @@ def test_what_cannot_be_asked_or_read_is_refused(home: Path, tmp_path: Path) -> 
             "--out",
             tmp_path / f"t-{name}",
         )
-        done = CliRunner(env={"WARDLINE_PASSPHRASE": SECRET}).invoke(cli, ["he", "query", *map(str, words)])
-        assert done.exit_code == 0, done.output
-    words = ("answer", tmp_path / "t-one", "--histogram", "sex", "--out", tmp_path / "answer")
-    assert CliRunner().invoke(cli, ["he", "query", *map(str, words)]).exit_code == 0
+        inside(*words, secret=SECRET)
+    inside("answer", tmp_path / "t-one", "--histogram", "sex", "--out", tmp_path / "answer")
     keys = {
         name: ("--table", tmp_path / f"{name}.table.json", "--key", tmp_path / f"{name}.secret")
         for name in ("one", "two")
@@ -151,6 +159,31 @@ def test_the_server_needs_no_seal(home: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The code and the commands of the page, in the order in which they stand there."""
+    text = PAGE.read_text()
+    steps = re.findall(r"```python\n(.*?)```|^wardline (he query [^\n]*)$", text, flags=re.DOTALL | re.MULTILINE)
+    assert [bool(code) for code, _ in steps] == [True, False, True, False, False, False, False, False, True]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WARDLINE_PASSPHRASE", SECRET)
+    printed = []
+    for code, command in steps:
+        if code:
+            exec(compile(code, str(PAGE), "exec"), {})
+            continue
+        done = CliRunner().invoke(cli, shlex.split(command))
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE people AS SELECT * FROM read_csv('people.csv')")
+        sql = "SELECT sum(CAST(debt AS DECIMAL(18, 1))), count(debt) FROM people WHERE sex = 'F' AND age >= 30"
+        ((total, count),) = connection.execute(sql).fetchall()
+        assert f"count: {count}\nsum: {total}\n" in printed[-2]
+        counts = dict(connection.execute("SELECT state, count(*) FROM people WHERE sex = 'F' GROUP BY 1").fetchall())
+        assert json.loads(printed[-1])["histogram"] == counts
+    assert capsys.readouterr().out == "{'sum': '113'}\n"
+
+
 @pytest.mark.data
 def test_a_real_table_is_answered_exactly(data_root: Path, tmp_path: Path) -> None:
     source = data_root / "adult" / "train.parquet"
@@ -164,16 +197,16 @@ def test_a_real_table_is_answered_exactly(data_root: Path, tmp_path: Path) -> No
     }
     (tmp_path / "schema.json").write_text(json.dumps(schema))
     words = ("encrypt", source, "--schema", tmp_path / "schema.json", "--name", tmp_path / "owner")
-    run(*words, "--filters", 2, "--out", tmp_path / "table", secret=SECRET)
+    inside(*words, "--filters", 2, "--out", tmp_path / "table", secret=SECRET)
     read = ("--table", tmp_path / "owner.table.json", "--key", tmp_path / "owner.secret", "--format", "json")
     where = ("--where", "sex = Female and age >= 30 and age < 60")
     sql = "FROM people WHERE sex = 'Female' AND age >= 30 AND age < 60"
     with duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW people AS SELECT * FROM '{source}'")
-        run("answer", tmp_path / "table", "--sum", "capital_gain", *where, "--out", tmp_path / "sum")
-        found = json.loads(run("read", tmp_path / "sum", *read, secret=SECRET))
+        inside("answer", tmp_path / "table", "--sum", "capital_gain", *where, "--out", tmp_path / "sum")
+        found = json.loads(inside("read", tmp_path / "sum", *read, secret=SECRET))
         ((total,),) = connection.execute(f"SELECT sum(capital_gain) {sql}").fetchall()
         assert found["sum"] == str(int(total))
-        run("answer", tmp_path / "table", "--histogram", "income", *where, "--out", tmp_path / "histogram")
-        found = json.loads(run("read", tmp_path / "histogram", *read, secret=SECRET))
+        inside("answer", tmp_path / "table", "--histogram", "income", *where, "--out", tmp_path / "histogram")
+        found = json.loads(inside("read", tmp_path / "histogram", *read, secret=SECRET))
         assert found["histogram"] == dict(connection.execute(f"SELECT income, count(*) {sql} GROUP BY 1").fetchall())

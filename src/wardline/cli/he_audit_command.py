@@ -23,7 +23,7 @@ def audit(ctx: click.Context, /, *, model: Path, seed: int, out: Path | None, qu
     """Attack what the compiled MODEL would send, as a client with keys of its own: MODEL is the server's folder.
 
     Each attack must read the weights from unprotected replies, and nothing from protected ones. It takes seconds for a
-    linear model, and about ten times as long as scoring a full batch for a network. The exit code is the verdict's: 0
+    linear model, and about eight times as long as scoring a full batch for a network. The exit code is the verdict's: 0
     pass, 1 an attack succeeded or a protection is missing, 5 inconclusive.
     """
     from wardline.core import canonical_json, need, write_atomic

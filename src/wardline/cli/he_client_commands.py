@@ -78,7 +78,7 @@ def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, o
     public = read_public(model)
     rows = read_rows(table, public.features)
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
-    columns = list(public.kind.client.encrypt(lattice, public.plan, rows, out_of_range=public.out_of_range))
+    columns = list(public.kind.client.encrypt_rows(lattice, public.plan, rows, out_of_range=public.out_of_range))
     warn_outside(public.outside(rows), rows=len(rows))
     write_rows_parcel(out, public, columns, rows=len(rows))
     told = {"rows": len(rows), "charged": public.charged(len(rows)), "bytes": out.stat().st_size}
@@ -176,5 +176,5 @@ def decrypt(
     public = read_public(model)
     replies, rows = read_scores_parcel(scores, public)
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
-    found = public.kind.client.decrypt(lattice, public.plan, replies, rows=rows)
+    found = public.kind.client.decrypt_outputs(lattice, public.plan, replies, rows=rows)
     write_scores(found, public, out=out, as_json=output_format == "json")

@@ -145,18 +145,20 @@ class ScoresAlone:
 
     Attributes:
         rows: metered rows of the client's choice after which it can solve for the model.
-        solved: whether that was done here, from decrypted and rounded scores.
-        correlation: of the weights found with the true ones, each as a share of the scores' range; None if not solved.
-        largest_error: of a weight, as a share of the largest; None if not solved.
-        agreement: decisions of the copy that equal the model's, on rows drawn over the whole ranges; None if not
-            solved, or nothing is decided.
+        asked: rows that were scored to solve for it here; None if that was not done.
+        correlation: of a linear model's weights that were found with the true ones, each as a share of the scores'
+            range.
+        largest_error: of a linear model's weight, as a share of the largest.
+        explained: share of the outputs' variance that the copy explains, on rows drawn over the whole ranges.
+        agreement: decisions of the copy that equal the model's, on the same rows; None where nothing is decided.
         detail: one sentence.
     """
 
     rows: int
-    solved: bool
+    asked: int | None = None
     correlation: float | None = None
     largest_error: float | None = None
+    explained: float | None = None
     agreement: float | None = None
     detail: str
 

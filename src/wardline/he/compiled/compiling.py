@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wardline.core import Seeds, UsageError
+from wardline.core import Seeds, UsageError, need
 from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.compiled.folder import PackedWeights, pack_weights
 from wardline.he.compiled.kinds import Plan, kind_of
@@ -22,7 +22,10 @@ from wardline.he.compiler.convolution import Convolution
 from wardline.he.compiler.layers import Activation, Affine, Diagonal
 from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.polynomials import fit_activations
-from wardline.he.compiler.program import Gives, Program
+from wardline.he.compiler.program import Gives, Meaning, Program
+from wardline.he.forest.choice import plan_forest
+from wardline.he.forest.plan import ForestPlan, ForestWeights
+from wardline.he.forest.trees import Forest
 from wardline.he.linear.plan import Floats, LinearPlan, LinearWeights, encode, plan_linear
 from wardline.he.network.choice import plan_network
 from wardline.he.network.plan import NetworkPlan, NetworkWeights
@@ -99,11 +102,12 @@ def compile_model(
 
     A linear model becomes sums of columns, anything with polynomials or activations between linear maps a network on
     batch columns. Activations that are no polynomials are fitted to the sample, with the lowest degree that keeps the
-    decisions. All of it is protected: answers are fresh and flooded by 40 bits.
+    decisions. Trees and forests are computed on encrypted comparisons, without `margin` and `gives`. All of it is
+    protected: answers are fresh and flooded by 40 bits.
 
     Args:
-        model: a fitted scikit-learn linear or logistic model, perceptron or pipeline, a torch Sequential, one of the
-            house's own models, a `Program`, or the path of a file (see `wardline.he.compiled.sources`).
+        model: a fitted scikit-learn linear or logistic model, perceptron, pipeline or forest, a torch Sequential, one
+            of the house's own models, a `Program`, or the path of a file (see `wardline.he.compiled.sources`).
         sample: rows like those that will be scored, [rows, *shape of a row], at least two. Their extremes, widened by
             `margin`, become public.
         features: names of a row's numbers; None are needed where the model knows them.
@@ -127,6 +131,10 @@ def compile_model(
     """
     if not 0 < agreement <= 1:
         raise ValueError("agreement must be above 0 and at most 1")
+    if _is_forest(model):
+        return _compiled_forest(
+            model, sample, features=features, error=error, out_of_range=out_of_range, agreement=agreement
+        )
     program = program_of(model, np.shape(sample)[1:], features=features, gives=gives)
     rows = program.rows(sample)
     linear = _linear_layer(program)
@@ -141,10 +149,17 @@ def compile_model(
         if isinstance(trial, str):
             reached = trial
             continue
-        fidelity = _compare(program, plain, trial.plan, trial.secret, rows)
+        fidelity = _fidelity(program.meaning, plain, simulate(trial.plan, trial.secret, rows))
         short = _shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and error is None)
         if short is None:
-            return _compiled(program, trial.plan, trial.secret, fidelity, out_of_range)
+            return _compiled(
+                trial.plan,
+                trial.secret,
+                fidelity,
+                features=program.features,
+                meaning=program.meaning,
+                out_of_range=out_of_range,
+            )
         reached = short
     raise UsageError(
         f"the encrypted model would not decide as the plain one: {reached}",
@@ -224,7 +239,7 @@ def _network_plans(
     for degree in _DEGREES if activated else _DEGREES[:1]:
         fitted, _ = fit_activations(program, rows, degree=degree, margin=margin)
         if activated:
-            off = _fidelity(program, plain, fitted.evaluate(rows))
+            off = _fidelity(program.meaning, plain, fitted.evaluate(rows))
             short = _shortfall(off, None, agreement=agreement, first=False)
             if short is not None:
                 yield f"with activations fitted by polynomials of degree {degree}, {short}"
@@ -256,6 +271,9 @@ def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
     if isinstance(plan, NetworkPlan):
         assert isinstance(secret, NetworkWeights)
         return secret.simulate(rows, plan, random=generator)
+    if isinstance(plan, ForestPlan):
+        assert isinstance(secret, ForestWeights)
+        return secret.simulate(rows, plan)
     if not isinstance(plan, LinearPlan):
         raise TypeError(f"a {kind_of(plan).name} model is simulated by its own weights")
     assert isinstance(secret, LinearWeights)
@@ -269,15 +287,11 @@ def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
     return plan.rounded(exact + noise)
 
 
-def _compare(program: Program, plain: Floats, plan: Plan, secret: Any, rows: Floats) -> Fidelity:
-    return _fidelity(program, plain, simulate(plan, secret, rows))
-
-
-def _fidelity(program: Program, plain: Floats, found: Floats) -> Fidelity:
+def _fidelity(meaning: Meaning, plain: Floats, found: Floats) -> Fidelity:
     off = np.abs(found - plain)
     agreement = None
-    if program.meaning.gives != "values":
-        agreement = float((program.meaning.decide(found) == program.meaning.decide(plain)).mean())
+    if meaning.gives != "values":
+        agreement = float((meaning.decide(found) == meaning.decide(plain)).mean())
     deviation = float(np.sqrt((off**2).mean()))
     spread = float(np.sqrt(plain.var(axis=0).mean()))
     return Fidelity(
@@ -303,13 +317,48 @@ def _shortfall(fidelity: Fidelity, plan: Plan | None, *, agreement: float, first
     return f"decisions agree on {fidelity.agreement:.4%} of the sample, and {agreement:.4%} is wanted"
 
 
-def _compiled(program: Program, plan: Plan, secret: Any, fidelity: Fidelity, out_of_range: OutOfRange) -> Compiled:
+def _compiled(
+    plan: Plan,
+    secret: Any,
+    fidelity: Fidelity,
+    *,
+    features: Sequence[str],
+    meaning: Meaning,
+    out_of_range: OutOfRange,
+) -> Compiled:
     weights = pack_weights(secret, plan)
     public = PublicModel(
         plan=plan,
-        features=program.features or tuple(f"feature {index}" for index in range(program.inputs)),
-        meaning=program.meaning,
+        features=tuple(features) or tuple(f"feature {index}" for index in range(plan.inputs)),
+        meaning=meaning,
         out_of_range=out_of_range,
         weights_sha256=weights.sha256,
     )
     return Compiled(evaluator=public.kind.server.evaluator(public, secret), weights=weights, fidelity=fidelity)
+
+
+def _is_forest(model: Any) -> bool:
+    return isinstance(model, Forest) or type(model).__module__.split(".")[:2] in (
+        ["sklearn", "tree"],
+        ["sklearn", "ensemble"],
+    )
+
+
+def _compiled_forest(
+    model: Any,
+    sample: npt.NDArray[Any],
+    *,
+    features: Sequence[str],
+    error: float | None,
+    out_of_range: OutOfRange,
+    agreement: float,
+) -> Compiled:
+    """Trees on encrypted comparisons: exact, but for leaves that are rounded to a common step."""
+    forest = model
+    if not isinstance(model, Forest):
+        forest = need("wardline.he.forest.reading", extra="data").read_forest(model, features=features)
+    rows = np.asarray(sample, dtype=np.float64)
+    plan, secret = plan_forest(forest, rows, error=error, agreement=agreement)
+    fidelity = _fidelity(forest.meaning, forest.evaluate(rows), secret.simulate(rows, plan))
+    names = tuple(features) or forest.names
+    return _compiled(plan, secret, fidelity, features=names, meaning=forest.meaning, out_of_range=out_of_range)

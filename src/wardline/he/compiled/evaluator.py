@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -138,90 +139,118 @@ def blank(public: PublicModel) -> tuple[SeededColumns, SeededKeys]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LinearEvaluator:
-    """A linear model on columns of coefficients.
+class KindEvaluator(ABC):
+    """What the evaluators of all kinds have in common.
 
     Attributes:
         public: what clients know.
-        secret: the integers that never leave.
+        secret: the model itself, which never leaves.
         digest: of the public part.
+
+    Raises:
+        ValueError: for weights that do not fit the plan.
+        TypeError: for a plan of another kind.
     """
 
     public: PublicModel
-    secret: LinearWeights = field(repr=False)
+    secret: Any = field(repr=False)
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.public.digest)
-        shape = (self.public.plan.outputs, self.public.plan.inputs)
-        if self.secret.weights.shape != shape or self.secret.bias.shape != shape[:1]:
-            raise ValueError("the weights do not fit the plan")
+        self._check_secret()
 
     @property
     def spreads(self) -> bool:
-        """A batch takes milliseconds: one thread is enough."""
+        """Whether a batch is work enough for all threads."""
         return False
 
     def charged(self, rows: int) -> int:
-        """Every row for itself."""
-        return rows
+        """How many rows a request of so many is charged."""
+        return self.public.charged(rows)
 
     def check_keys(self, keys: SeededKeys) -> None:
-        """Take a public key alone.
+        """Take the keys that the plan needs, and no others.
 
         Raises:
-            IntegrityError: for keys of other parameters, or with keys that a linear model has no use for.
+            IntegrityError: for keys of other parameters, too few, or with switching keys that it has no use for.
         """
         check_keys(self.public, keys)
 
-    def ready(self, keys: SeededKeys) -> EvaluationKeys:
+    def ready(self, keys: SeededKeys) -> Any:
         """Keys with their seeds drawn out."""
         return expand_keys(keys)
 
     def check_columns(self, columns: SeededColumns) -> None:
-        """Take one fresh ciphertext for each feature.
+        """Take fresh ciphertexts as the plan has them.
 
         Raises:
-            IntegrityError: for columns of other parameters, form or number, or with more bits left out than planned.
+            IntegrityError: for columns of other parameters, form, scale or number, or with more bits left out.
         """
         check_columns(self.public, columns)
 
-    def evaluate(
-        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
-    ) -> tuple[Ciphertext, ...]:
-        """Encrypted scores of the first `rows` rows of these columns.
+    def evaluate(self, columns: SeededColumns, keys: Any, *, rows: int, threads: int = 1) -> tuple[Ciphertext, ...]:
+        """Encrypted outputs of the first `rows` rows of these columns, fit to leave the server.
 
         Args:
-            columns: feature j of all rows in ciphertext j.
-            keys: the client's.
-            rows: how many, from 1 to the ring's degree.
+            columns: a batch, from the client.
+            keys: the client's, as `ready` gives them.
+            rows: how many, from 1 to those of a full batch.
             threads: among which the work is shared out.
 
         Raises:
-            IntegrityError: for columns that are none of this model.
+            IntegrityError: for columns or keys that are none of this model.
             ValueError: for rows out of range.
 
-        Guarantee: as of `wardline.he.linear.evaluation.scores`; and of rows beyond `rows` the answer says nothing at
-        all: their coefficients of the first polynomial are set to 0, and the second is a fresh one, so that more rows
-        than were charged for cannot be read out of it.
+        Guarantee: as of the `replies` of the kind's evaluation; and the answer tells of `charged(rows)` rows and no
+        others.
         """
-        plan = self.public.plan
-        if not isinstance(plan, LinearPlan):
-            raise TypeError("the plan is that of another kind of model")
-        if not 1 <= rows <= plan.rows:
-            raise ValueError(f"rows must be from 1 to {plan.rows}")
+        if not 1 <= rows <= self.public.plan.rows:
+            raise ValueError(f"rows must be from 1 to {self.public.plan.rows}")
         self.check_columns(columns)
-        check_expanded(self.public, keys)
-        found = scores(columns, keys.public, plan=plan, secret=self.secret, threads=threads)
-        return tuple(_cut(one, rows) for one in found)
+        if keys.parameters != self.public.plan.parameters:
+            raise IntegrityError(_OTHER_KEYS)
+        return self._answers(columns, keys, rows=rows, threads=threads)
 
     def blank(self) -> tuple[SeededColumns, SeededKeys]:
         """Columns and keys of nothing."""
         return blank(self.public)
 
-    def narrow(self) -> LinearEvaluator:
-        """The model itself: it takes milliseconds."""
+    def narrow(self) -> Evaluator:
+        """The model itself: it takes little time."""
         return self
+
+    @abstractmethod
+    def _check_secret(self) -> None:
+        """Refuse weights that do not fit the plan."""
+
+    @abstractmethod
+    def _answers(self, columns: SeededColumns, keys: Any, *, rows: int, threads: int) -> tuple[Ciphertext, ...]:
+        """The answer to columns and keys that were looked at."""
+
+
+class LinearEvaluator(KindEvaluator):
+    """A linear model on columns of coefficients.
+
+    Of rows beyond those that are asked for the answer says nothing at all: their coefficients of the first polynomial
+    are set to 0, and the second is a fresh one.
+    """
+
+    __slots__ = ()
+
+    def _check_secret(self) -> None:
+        shape = (self.public.plan.outputs, self.public.plan.inputs)
+        if self.secret.weights.shape != shape or self.secret.bias.shape != shape[:1]:
+            raise ValueError("the weights do not fit the plan")
+
+    def _answers(
+        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int
+    ) -> tuple[Ciphertext, ...]:
+        plan = self.public.plan
+        assert isinstance(plan, LinearPlan)
+        check_expanded(self.public, keys)
+        found = scores(columns, keys.public, plan=plan, secret=self.secret, threads=threads)
+        return tuple(_cut(one, rows) for one in found)
 
 
 def _cut(one: Ciphertext, rows: int) -> Ciphertext:

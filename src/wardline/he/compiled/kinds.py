@@ -11,7 +11,7 @@ import importlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -171,17 +171,21 @@ class PublicKind(Protocol):
 
 
 class ClientKind(Protocol):
-    """What a client does with rows and answers."""
+    """What a client does with rows and answers: a module with these functions, usually the kind's own `rows`."""
 
-    def encrypt(self, lattice: Any, plan: Any, rows: Floats, *, out_of_range: OutOfRange) -> Iterator[SeededColumns]:
+    def encrypt_rows(
+        self, lattice: Any, plan: Any, rows: Floats, *, out_of_range: OutOfRange = "clip"
+    ) -> Iterator[SeededColumns]:
         """Rows as batches of columns; all rows are looked at before the first is encrypted."""
         ...
 
-    def decrypt(self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+    def decrypt_outputs(self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
         """Rounded outputs [rows, outputs]."""
         ...
 
-    def unsafe_raw(self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+    def unsafe_raw_outputs(
+        self, lattice: Any, plan: Any, replies: Sequence[Sequence[Ciphertext]], *, rows: int
+    ) -> Floats:
         """Outputs with their noise, for the owner of the key alone."""
         ...
 
@@ -214,7 +218,7 @@ class Kind:
         name: in the public part, and in the magic of the server's file.
         plan: module and class of its plans.
         public_module: has `PUBLIC`, a `PublicKind`.
-        client_module: has `CLIENT`, a `ClientKind`.
+        client_module: is itself a `ClientKind`.
         server_module: has `SERVER`, a `ServerKind`.
     """
 
@@ -233,8 +237,8 @@ class Kind:
     @property
     def client(self) -> ClientKind:
         """The client's side."""
-        found: ClientKind = importlib.import_module(self.client_module).CLIENT
-        return found
+        found: Any = importlib.import_module(self.client_module)
+        return cast(ClientKind, found)
 
     @property
     def server(self) -> ServerKind:
@@ -261,8 +265,15 @@ KINDS: tuple[Kind, ...] = (
         name="network",
         plan="wardline.he.network.plan.NetworkPlan",
         public_module="wardline.he.compiled.network_kind",
-        client_module="wardline.he.compiled.network_client",
+        client_module="wardline.he.network.rows",
         server_module="wardline.he.compiled.network_evaluator",
+    ),
+    Kind(
+        name="forest",
+        plan="wardline.he.forest.plan.ForestPlan",
+        public_module="wardline.he.compiled.forest_kind",
+        client_module="wardline.he.compiled.forest_client",
+        server_module="wardline.he.compiled.forest_evaluator",
     ),
 )
 """All kinds. Another one is another entry."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns, SeededKeys
-from wardline.he.compiled.evaluator import blank, check_columns, check_expanded, check_keys
+from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns
+from wardline.he.compiled.evaluator import KindEvaluator, check_expanded
 from wardline.he.compiled.kinds import Floats
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.compiler.program import Meaning
-from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.network.evaluation import replies
 from wardline.he.network.plan import LayerPlan, NetworkPlan, NetworkWeights, SecretLayer
 from wardline.he.network.stages import SecondBend, blocks_of, groups_of, most_live
@@ -22,25 +21,21 @@ from wardline.he.network.tiling import withheld
 
 _BENDS = struct.Struct("<ddd")  # slope of the first product, factor and slope of the second
 _LARGEST_WEIGHT = 1 << 30
+_FEW = 36  # numbers of a layer that take every path which more of them take
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NetworkEvaluator:
-    """A network on batch columns.
+class NetworkEvaluator(KindEvaluator):
+    """A network on batch columns, whose rows repeat in the slots.
 
-    Attributes:
-        public: what clients know.
-        secret: the integers that never leave.
-        digest: of the public part.
+    The answer tells of `charged(rows)` rows at most, as said at `wardline.he.network.tiling.withheld`.
     """
 
-    public: PublicModel
-    secret: NetworkWeights = field(repr=False)
-    digest: bytes = field(init=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", self.public.digest)
-        _check_weights(self.secret, self._plan)
+    @property
+    def spreads(self) -> bool:
+        """One batch is enough work for all threads."""
+        return True
 
     @property
     def _plan(self) -> NetworkPlan:
@@ -49,80 +44,36 @@ class NetworkEvaluator:
             raise TypeError("the plan is that of another kind of model")
         return plan
 
-    @property
-    def spreads(self) -> bool:
-        """One batch is enough work for all threads."""
-        return True
+    def _check_secret(self) -> None:
+        _check_weights(self.secret, self._plan)
 
-    def charged(self, rows: int) -> int:
-        """Full batches, and what is left rounded up to a power of two."""
-        return self.public.charged(rows)
-
-    def check_keys(self, keys: SeededKeys) -> None:
-        """Take a public key, and a relinearisation key exactly where there are products.
-
-        Raises:
-            IntegrityError: for other keys.
-        """
-        check_keys(self.public, keys)
-
-    def ready(self, keys: SeededKeys) -> EvaluationKeys:
-        """Keys with their seeds drawn out."""
-        return expand_keys(keys)
-
-    def check_columns(self, columns: SeededColumns) -> None:
-        """Take one fresh ciphertext for each number of a row.
-
-        Raises:
-            IntegrityError: for columns of other parameters, scale or number.
-        """
-        check_columns(self.public, columns)
-
-    def evaluate(
-        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
+    def _answers(
+        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int
     ) -> tuple[Ciphertext, ...]:
-        """Encrypted outputs of the rows in these columns, which repeat with the period of `rows`.
-
-        Args:
-            columns: input j of all rows in ciphertext j.
-            keys: the client's.
-            rows: how many, from 1 to half the ring's degree.
-            threads: among which the work is shared out.
-
-        Raises:
-            IntegrityError: for columns or keys that are none of this model.
-            ValueError: for rows out of range.
-
-        Guarantee: as of `wardline.he.network.evaluation.replies`, and the answer tells of `charged(rows)` rows at most
-        (see `wardline.he.network.tiling.withheld`).
-        """
-        plan = self._plan
-        if not 1 <= rows <= plan.rows:
-            raise ValueError(f"rows must be from 1 to {plan.rows}")
-        self.check_columns(columns)
         check_expanded(self.public, keys)
-        found = replies(columns, keys, plan=plan, secret=self.secret, threads=threads)
+        found = replies(columns, keys, plan=self._plan, secret=self.secret, threads=threads)
         return tuple(withheld(one, rows) for one in found)
 
-    def blank(self) -> tuple[SeededColumns, SeededKeys]:
-        """Columns and keys of nothing."""
-        return blank(self.public)
-
     def narrow(self) -> NetworkEvaluator:
-        """A network of as many layers, each of one number: it takes the same steps in a fraction of a second."""
-        plan = replace(
-            self._plan,
-            centre=np.zeros(1),
-            half_width=np.ones(1),
-            layers=tuple(replace(layer, inputs=1, outputs=1, live=1) for layer in self._plan.layers),
+        """A network of as many layers, each of a few numbers: it takes the same steps in a fraction of a second."""
+        inputs = min(self._plan.inputs, _FEW)
+        layers: list[LayerPlan] = []
+        hidden: list[SecretLayer] = []
+        for index, layer in enumerate(self._plan.layers):
+            outputs = min(layer.outputs, _FEW)
+            width = inputs if index == 0 else layers[-1].outputs
+            layers.append(replace(layer, inputs=width, outputs=outputs, live=width))
+            bends = (0.5 if layer.squared else 0.0, 0.5 if layer.second and layer.second.degree == 4 else 0.0, 0.0)
+            ones = np.ones((outputs, width), dtype=np.int64)
+            hidden.append(_secret_layer(layers[-1], ones, np.zeros(outputs), bends, index == 0))
+        plan = replace(self._plan, centre=np.zeros(inputs), half_width=np.ones(inputs), layers=tuple(layers))
+        public = replace(
+            self.public,
+            plan=plan,
+            features=tuple(f"feature {index}" for index in range(inputs)),
+            meaning=Meaning(gives="values"),
         )
-        one = np.ones((1, 1), dtype=np.int64)
-        layers = tuple(
-            _secret_layer(layer, one, np.zeros(1), (0.0, 0.0, 0.0), index == 0)
-            for index, layer in enumerate(plan.layers)
-        )
-        public = replace(self.public, plan=plan, features=("number",), meaning=Meaning(gives="values"))
-        return NetworkEvaluator(public=public, secret=NetworkWeights(layers=layers))
+        return NetworkEvaluator(public=public, secret=NetworkWeights(layers=tuple(hidden)))
 
 
 class NetworkServer:

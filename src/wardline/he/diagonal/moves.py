@@ -117,8 +117,8 @@ class Move:
             raise ValueError("inputs beside their weights need no rotations before they are folded")
         if self.last and (self.folds or self.target.kind != "tiled"):
             raise ValueError("what is summed as an answer is not folded")
-        if self.target.slots % self.parts:
-            raise ValueError("folds must divide the slots")
+        if self.source is None and self.target.slots % (self.parts * self.target.size):
+            raise ValueError("parts of outputs must divide the slots")
 
     @property
     def steps(self) -> frozenset[int]:
@@ -219,9 +219,9 @@ def applied(move: Move, factors: Floats, values: Floats) -> Floats:
     else:
         total = np.zeros_like(values)
         for giant in reversed(range(move.giants)):
-            total = np.roll(total, -move.stride, axis=1)
+            total = np.roll(total, -move.stride, axis=1) if giant + 1 < move.giants else total
             for index, baby in enumerate(move.babies):
-                total += factors[giant, index] * np.roll(values, -baby, axis=1)
+                total += factors[giant, index] * (np.roll(values, -baby, axis=1) if baby else values)
     for fold in move.folds:
         total = total + sum(np.roll(total, -step, axis=1) for step in fold)
     return total

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
@@ -13,6 +15,8 @@ from wardline.he.forest.trees import Floats
 from wardline.he.kernels.slots import from_coefficients, to_coefficients
 from wardline.he.ranges import OutOfRange
 from wardline.he.seal.lattice import Integers, Lattice
+
+_TOGETHER = 32
 
 
 def encrypt_rows(
@@ -49,12 +53,26 @@ def encrypt_rows(
 
 
 def _batches(lattice: Lattice, plan: ForestPlan, rows: Floats) -> Iterator[SeededColumns]:
-    assert plan.parameters.plain_modulus is not None
     for start in range(0, len(rows), plan.rows):
         bits = plan.thresholds.bits(rows[start : start + plan.rows])
-        slots = np.zeros((len(plan.thresholds), plan.rows), dtype=np.int64)
-        slots[:, : len(bits)] = bits.T
-        yield lattice.encrypt_coefficients(to_coefficients(slots, plain_modulus=plan.parameters.plain_modulus))
+        # Some at a time: plaintexts take more memory than what is encrypted of them.
+        pieces = [
+            _encrypted(lattice, plan, bits[:, first : first + _TOGETHER])
+            for first in range(0, len(plan.thresholds), _TOGETHER)
+        ]
+        yield replace(
+            pieces[0],
+            seeds=np.concatenate([one.seeds for one in pieces]),
+            c0=np.concatenate([one.c0 for one in pieces]),
+        )
+
+
+def _encrypted(lattice: Lattice, plan: ForestPlan, bits: npt.NDArray[np.bool_]) -> SeededColumns:
+    """Bits [rows, count] as ciphertexts, a row a slot."""
+    assert plan.parameters.plain_modulus is not None
+    slots = np.zeros((bits.shape[1], plan.rows), dtype=np.int64)
+    slots[:, : len(bits)] = bits.T
+    return lattice.encrypt_coefficients(to_coefficients(slots, plain_modulus=plan.parameters.plain_modulus))
 
 
 def decrypt_outputs(

@@ -65,7 +65,8 @@ def split(
     rows. The back may hold what can be compiled.
 
     Args:
-        model: a torch `Sequential`, with others in it if need be, or a `Program`.
+        model: a torch `Sequential`, with others in it if need be, a `Program`, or one of the house's own models (a Cnn
+            or Mlp; `wardline.he.hybrid.modules.in_a_line` names its layers).
         sample: rows like those that will be scored, shaped as the model reads them, at least two.
         at: where the back begins: the place of a layer among those of the top level, or a layer's name (dotted, in a
             `Sequential` in another).
@@ -86,6 +87,9 @@ def split(
     and with it what it learned from its training data; nothing here protects it. The back is protected as any compiled
     model is: its replies hide its weights, and metered rows bound what its scores tell (`leakage.rows_to_determine`).
     """
+    if type(model).__name__ == "TrainedModel" and type(model).__module__.startswith("wardline."):
+        classes = classes or model.classes
+        model = need("wardline.he.hybrid.modules", extra="torch").in_a_line(model.module())
     if isinstance(model, Program):
         front, back, name = _cut_program(model, at)
         shape: tuple[int, ...] = model.input_shape

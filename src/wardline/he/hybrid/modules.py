@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from wardline.core import UsageError
 from wardline.he.compiler.activations import Square
+from wardline.models.architecture import Cnn, ResNet
+from wardline.models.torch_model import Network
 
 MOST_NUMBERS = 1 << 26
 """Of what a layer gives for one row, and of all parameters together: no front that is read may make more."""
@@ -44,6 +47,7 @@ SETTINGS: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.AdaptiveMaxPool2d: ("output_size",),
     nn.ZeroPad2d: ("padding",),
     nn.Flatten: ("start_dim", "end_dim"),
+    nn.Unflatten: ("dim", "unflattened_size"),
     nn.ReLU: (),
     nn.ReLU6: (),
     nn.LeakyReLU: ("negative_slope",),
@@ -83,6 +87,34 @@ def leaves_of(model: nn.Sequential) -> tuple[tuple[Leaf, ...], tuple[int, ...]]:
         starts.append(len(leaves))
         leaves += _leaves(layer, name)
     return tuple(leaves), tuple(starts)
+
+
+def in_a_line(network: Network) -> nn.Sequential:
+    """A network of the house as a `Sequential` of ordinary layers, which share its numbers.
+
+    Raises:
+        UsageError: for an architecture with branches, whose layers do not follow each other.
+    """
+    architecture = network.architecture
+    if isinstance(architecture, ResNet) or architecture.linear_inputs:
+        raise UsageError(
+            "a network with branches or linear inputs has no place to cut",
+            where=type(architecture).__name__,
+            hint="train a Cnn or Mlp without linear_inputs, or a Sequential",
+        )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if isinstance(architecture, Cnn):
+        layers["images"] = nn.Unflatten(1, architecture.shape)
+    for name, layer in network.layers():
+        if isinstance(layer, nn.Conv2d):
+            layers |= {name: layer, f"{name}_pool": nn.MaxPool2d(2), f"{name}_tanh": nn.Tanh()}
+            continue
+        if "flat" not in layers and isinstance(architecture, Cnn):
+            layers["flat"] = nn.Flatten()
+        layers[name] = layer
+        if name != "head":
+            layers[f"{name}_relu"] = nn.ReLU()
+    return nn.Sequential(layers).eval()
 
 
 def _leaves(layer: nn.Module, name: str) -> Iterator[Leaf]:

@@ -9,9 +9,11 @@ from wardline.core import SecureRandom
 from wardline.core.errors import IntegrityError
 from wardline.he.ciphertext import Ciphertext, EvaluationKeys, Residues, SeededColumns, SeededKeys
 from wardline.he.kernels.expansion import expand
+from wardline.he.kernels.gates import choose, expand_numbers, make_gates
 from wardline.he.kernels.modular import add
+from wardline.he.kernels.monomials import times_monomial
 from wardline.he.kernels.sampling import flooding
-from wardline.he.kernels.selection import choose, expand_numbers, make_gates, selected_sums, times_monomial
+from wardline.he.kernels.selection import selected_sums
 from wardline.he.kernels.switching import divide_by_last
 from wardline.he.kernels.transform import to_coefficients, to_evaluations
 from wardline.he.kernels.zero import encryptions_of_zero

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from wardline.core.errors import IntegrityError, UsageError
@@ -58,10 +58,12 @@ class LookupPlan:
             raise ValueError("the plain modulus of a lookup is a power of two from 2^8 to 2^56")
         if not 1 <= self.records <= MOST_RECORDS or self.record_bytes < 1:
             raise ValueError(f"a database has 1 to 2^32 records of at least one byte, not {self.records}")
+        if not 1 <= self.doublings < parameters.degree.bit_length() - 1:
+            raise ValueError("a question is doubled once or more, and less than the ring allows")
         if self.coefficients > parameters.degree:
             raise ValueError(f"a record has at most {parameters.degree * self.plain_bits // 8} bytes here")
-        if not 1 <= self.rows <= self.polynomials or not 1 <= self.doublings < parameters.degree.bit_length() - 1:
-            raise ValueError("the grid has at least one row and no empty one, and doublings fit the ring")
+        if not 1 <= self.rows <= self.polynomials:
+            raise ValueError("the grid has at least one row and no empty one")
         if self.numbers > 1 << self.doublings:
             raise ValueError(f"{self.numbers} numbers of a question do not fit 2^{self.doublings}")
         if self._fitting_level() is None:
@@ -195,8 +197,8 @@ class LookupPlan:
         """What answering takes beside the database and a client's keys, at most."""
         limbs, degree = len(self.parameters.moduli), self.parameters.degree
         ciphertext = 8 * limbs * degree
-        expanded = 2 * (2 << self.doublings) + 3 * self.rows
-        return ciphertext * (expanded + 2 * limbs * self.bits + 4 * self.columns) + threads * ciphertext * 8 * limbs
+        numbers = self.numbers + 2 * self.rows + 2 * limbs * self.bits
+        return ciphertext * (numbers + 4 * self.columns + 3 * limbs * threads)
 
     def noise(self) -> float:
         """Standard deviation of the noise of a found record, before it is flooded.
@@ -250,7 +252,7 @@ class LookupPlan:
                 f"records:  {records:,} of {self.record_bytes:,} bytes, {size / 2**20:.1f} MiB",
                 f"ring:     degree {self.parameters.degree}, {self.parameters.bits} bits of moduli, "
                 f"{self.plain_bits} bits of a record in a coefficient",
-                f"layout:   {self.places} records in a polynomial, {self.rows} x {self.columns} polynomials, "
+                f"layout:   {self.places:,} records in a polynomial, {self.rows} x {self.columns} polynomials, "
                 f"{self.database_bytes / size:.2f} bytes in the server's file for each of the records'",
                 f"question: {self.question_bytes:,} bytes; keys, once: {self.key_bytes:,} bytes",
                 f"reply:    {self.reply_bytes:,} bytes",

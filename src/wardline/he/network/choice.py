@@ -267,7 +267,8 @@ def _chain(network: _Network, degree: int, bits: int, *, protected: bool) -> Cha
         noise = TAIL * float(total(network.gains[-1], deviations)[0].max()) * scales[-1]
         room = math.floor(FLOOD_BITS + math.log2(noise) - math.log2(math.sqrt(3) * 2 * rescaling(degree)))
         reply_scale /= _taken(finder, split(room, fewest), last)
-    need = math.log2(2.2 * _OUTSIDE * reply_scale * float(network.reach[-1].max()))
+    # SEAL decrypts nothing whose scale is half of the modulus or more, however small the outputs are.
+    need = math.log2(2.2 * reply_scale * max(_OUTSIDE * float(network.reach[-1].max()), 1.0))
     _taken(finder, split(math.ceil(need), fewest, at_least=True), last)
     try:
         parameters = finder.parameters()

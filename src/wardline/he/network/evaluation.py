@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 import numpy as np
 
@@ -134,11 +135,13 @@ def _evaluation(
         yield _Evaluation(plan, secret, keys, pool, threads, backend)
 
 
+@cache
 def _keep_memory() -> None:
     """Have the C library keep arrays of up to 32 MiB that are given back, rather than return them to the system.
 
     To get them anew takes longer than most of what is done with them, and threads wait for each other meanwhile. glibc
-    raises its threshold to the size of the largest such array that was ever given back; others do as they like.
+    raises its threshold to the size of the largest such array that was ever given back, which once is enough for; other
+    libraries do as they like.
     """
     np.empty(_KEPT, dtype=np.uint8)  # given back at once
 

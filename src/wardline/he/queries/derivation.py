@@ -20,6 +20,9 @@ BUCKETS = 8
 FEW = 12
 """Numbers that take no more values than this get edges around each of them."""
 
+KINDS = "buifOUS"
+"""Kinds of arrays that columns may be: truth values, numbers, objects and texts."""
+
 _DECIMALS = 6
 
 
@@ -52,6 +55,9 @@ def derive_schema(
     kept: list[Column] = []
     left_out: dict[str, str] = {}
     for name, values in columns.items():
+        if values.dtype.kind not in KINDS:
+            left_out[name] = "it holds neither texts nor numbers"
+            continue
         known = values[~is_missing(values)]
         missing = len(known) < len(values)
         if not len(known):

@@ -61,18 +61,26 @@ def replies(
     hold sums over the rows of equal place, and its noise depends on the table: both are the owner's own. For
     ``others`` slots are masked by numbers that are uniform but for their sum, and noise is added that hides what was
     there, if that stayed below the plan's bound, up to a statistical distance of 2^-40 for each coefficient, so that
-    whoever has the key learns totals alone. Totals of many queries may still tell of single rows.
+    whoever has the key, and not the table's ciphertexts, learns totals alone: of each digit of a value, where it has
+    several. Totals of many queries may still tell of single rows.
 
     References: Fan and Vercauteren 2012; Gentry 2009, section 8.4 (circuit privacy by flooding).
     """
-    parameters, source = plan.parameters, SecureRandom() if random is None else random
-    moduli = parameters.moduli
-    found = unsafe_sums(table, keys, plan=plan, circuit=circuit, threads=threads)
+    source = SecureRandom() if random is None else random
+    # One after the other, so that little memory is taken beside the sums.
+    sums = unsafe_sums(table, keys, plan=plan, circuit=circuit, threads=threads)
+    fresh = (_fresh(sums[place : place + 1], keys.public, plan=plan, random=source) for place in range(len(sums)))
+    return tuple(Ciphertext(parameters=plan.parameters, parts=one[0], form="coefficients") for one in fresh)
+
+
+def _fresh(found: Residues, public_key: Residues, *, plan: TablePlan, random: SecureRandom) -> Residues:
+    """A sum, [1, 2, limbs, degree], as it may leave the server."""
+    parameters, moduli = plan.parameters, plan.parameters.moduli
     if plan.reader == "others":
         assert parameters.plain_modulus is not None
-        masks = _masks(source, len(found), parameters.degree, parameters.plain_modulus)
+        masks = _masks(random, len(found), parameters.degree, parameters.plain_modulus)
         found = slots.add_plain(found, slots.to_coefficients(masks, plain_modulus=parameters.plain_modulus), parameters)
-    zeros = encryptions_of_zero(source, keys.public, count=len(found), moduli=moduli, form="coefficients")
+    zeros = encryptions_of_zero(random, public_key, count=len(found), moduli=moduli, form="coefficients")
     found = add(found, zeros, moduli=moduli)
     left, flooded, reply = len(moduli), plan.flood_limbs, plan.reply_limbs
     assert reply is not None
@@ -80,10 +88,9 @@ def replies(
         assert plan.flood_bits is not None
         found = _switched(found, moduli[:left], flooded)
         left = flooded
-        noise = flooding(source, (len(found), parameters.degree), bits=plan.flood_bits, moduli=moduli[:left])
+        noise = flooding(random, (len(found), parameters.degree), bits=plan.flood_bits, moduli=moduli[:left])
         found[:, 0] = add(np.ascontiguousarray(found[:, 0]), noise, moduli=moduli[:left])
-    found = _switched(found, moduli[:left], reply)
-    return tuple(Ciphertext(parameters=parameters, parts=one, form="coefficients") for one in found)
+    return _switched(found, moduli[:left], reply)
 
 
 def unsafe_sums(
@@ -112,10 +119,10 @@ def unsafe_sums(
     for other_sums, other_products in parts[1:]:
         sums = add(sums, other_sums, moduli=parameters.moduli)
         products = add(products, other_products, moduli=work.both)
-    if len(products):
+    for place, output in enumerate(work.multiplied):
         assert keys.relinearisation is not None
-        scaled = product.scale_down(products, parameters, terms=plan.blocks)
-        sums[work.multiplied] = relinearise(scaled, keys.relinearisation, parameters, form="coefficients")
+        scaled = product.scale_down(products[place : place + 1], parameters, terms=plan.blocks)
+        sums[output] = relinearise(scaled, keys.relinearisation, parameters, form="coefficients")[0]
     return sums
 
 

@@ -126,11 +126,13 @@ class EncryptedTable:
         description: what is public.
         keys: of the table's key, drawn out.
         folder: where the ciphertexts lie.
+        heads: of files that were looked at, by place: what precedes their records.
     """
 
     description: Description
     keys: EvaluationKeys = field(repr=False)
     folder: Path
+    heads: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     def columns(self, block: int, places: Sequence[int]) -> SeededColumns:
         """The ciphertexts of one block, read and compared with their digests.
@@ -155,14 +157,17 @@ class EncryptedTable:
         with _opened(path) as file:
             if os.fstat(file.fileno()).st_size != size + plan.blocks * record:
                 raise IntegrityError("the file is longer or shorter than its table says", where=str(path))
-            head = file.read(size)
+            if place not in self.heads:
+                head = file.read(size)
+                wanted = self.description.columns_sha256[place]
+                if not hmac.compare_digest(hashlib.sha256(head).hexdigest(), wanted):
+                    raise IntegrityError("the file is not the one that its table was written with", where=str(path))
+                self.heads[place] = head
             file.seek(size + block * record)
             content = file.read(record)
-        wanted = self.description.columns_sha256[place]
-        if not hmac.compare_digest(hashlib.sha256(head).hexdigest(), wanted) or len(content) != record:
-            raise IntegrityError("the file is not the one that its table was written with", where=str(path))
         at = len(_MAGIC) + _PLACE.size + block * _HASH_BYTES
-        if not hmac.compare_digest(hashlib.sha256(content).digest(), head[at : at + _HASH_BYTES]):
+        wanted_hash = self.heads[place][at : at + _HASH_BYTES]
+        if not hmac.compare_digest(hashlib.sha256(content).digest(), wanted_hash) or len(content) != record:
             raise IntegrityError(f"block {block} of the file was changed", where=str(path))
         return memoryview(content)
 

@@ -2,6 +2,9 @@
 
 A ciphertext is c(s) = (Q / t) m + v modulo Q, and decrypts as long as |v| < Q / (2 t). Coefficients of v are sums of
 thousands of nearly independent terms; what is computed here is their standard deviation s, and the bound is 2^4 s.
+
+References: Costache and Smart 2016; Biasioli, Marcolla, Calderini and Mono 2023 (Improving and automating BFV
+parameters selection: an average-case approach), on powers of the secret.
 """
 
 from __future__ import annotations
@@ -39,9 +42,11 @@ def noise_bits(parameters: Parameters, *, depth: int, terms: int, blocks: int) -
     # c0 + c1 s is Q times a polynomial k and the rest: k has this standard deviation, for a ternary secret.
     quotient = math.sqrt((1 + 2 * degree / 3) / 12)
     variance = FRESH**2 * terms + 1
-    for _ in range(depth):
-        # t (v1 k2 + v2 k1), and v1 m2 + v2 m1 for messages spread over all of the plain modulus.
-        variance = 2 * variance * degree * plain**2 * (quotient**2 + 1 / 12) + _relinearised(parameters)
+    for level in range(1, depth + 1):
+        # t (v1 k2 + v2 k1), and v1 m2 + v2 m1 for messages spread over all of the plain modulus. Noise of the level
+        # before holds powers of the secret, which meet another one in k: s^j is larger than if factors were drawn anew,
+        # by j! in its variance.
+        variance = 2 * level * variance * degree * plain**2 * (quotient**2 + 1 / 12) + _relinearised(parameters)
     return math.log2(math.sqrt(variance * blocks)) + TAIL_BITS
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -15,6 +17,7 @@ from wardline.he.ciphertext import SEED_BYTES, Residues
 from wardline.he.frames.residues import pack, unpack
 from wardline.he.kernels import product
 from wardline.he.kernels.expansion import expand
+from wardline.he.kernels.modular import add
 from wardline.he.kernels.sampling import flooding
 from wardline.he.kernels.sums import weighted_sums
 from wardline.he.kernels.switching import divide_by_last, relinearise
@@ -33,7 +36,7 @@ class Pace:
     Attributes:
         read: to check and unpack one stored ciphertext of a block and draw out its second part.
         term: to add it to a factor.
-        extend: to bring a ciphertext into both bases.
+        extend: to bring a ciphertext into both bases, and multiply it with one that is there.
         multiply: of two ciphertexts, scaled and relinearised.
         finish: to scale and relinearise a sum of products.
         leave: to make a sum a fresh ciphertext of as few moduli as it leaves with.
@@ -55,19 +58,26 @@ class Pace:
         seed = np.zeros((1, SEED_BYTES), dtype=np.uint8)
 
         def read() -> None:
-            hashlib.sha256(packed).digest()
-            unpack(packed, rows=1, degree=parameters.degree, bounds=moduli)
-            expand(seed, parameters)
+            with Path(file.name).open("rb") as again:
+                content = again.read()
+            hashlib.sha256(content).digest()
+            c0 = unpack(memoryview(content), rows=1, degree=parameters.degree, bounds=moduli)
+            np.stack([c0.copy(), expand(seed, parameters)], axis=1)
 
         def leave() -> None:
             zeros = encryptions_of_zero(random, two[0], count=1, moduli=moduli, form="coefficients")
+            sums = add(zeros, two, moduli=moduli)
             for left in range(len(moduli), plan.reply_limbs or 1, -1):
-                zeros = divide_by_last(zeros, moduli=moduli[:left], form="coefficients")
+                sums = divide_by_last(sums, moduli=moduli[:left], form="coefficients")
 
         terms = np.repeat(two, _TERMS, axis=0)
         ones = np.ones((1, _TERMS), dtype=np.int64)
         adding = _seconds(lambda: weighted_sums(terms, ones, moduli=moduli)) / _TERMS
-        leaving, reading = _seconds(leave), _seconds(read)
+        leaving = _seconds(leave)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(packed)
+            file.flush()
+            reading = _seconds(read)
         if parameters.special is None:
             return cls(read=reading, term=adding, extend=0.0, multiply=0.0, finish=0.0, leave=leaving)
         limbs = len(moduli)
@@ -75,6 +85,10 @@ class Pace:
         key = drawn.reshape(limbs, 2, limbs + 1, parameters.degree)
         more = moduli + product.second_base(parameters, plan.blocks)
         sums = _residues(random, 3, parameters.degree, more)[None]
+
+        def extend() -> None:
+            wide = product.extend(two, parameters, terms=plan.blocks)
+            product.add_products(sums, wide, wide, parameters, terms=plan.blocks)
 
         def finish() -> None:
             found = product.scale_down(sums, parameters, terms=plan.blocks)
@@ -87,7 +101,7 @@ class Pace:
             read=reading,
             term=adding,
             leave=leaving,
-            extend=_seconds(lambda: product.extend(two, parameters, terms=plan.blocks)),
+            extend=_seconds(extend),
             multiply=_seconds(multiply),
             finish=_seconds(finish),
         )

@@ -211,14 +211,14 @@ class TablePlan:
     def memory_bytes(self, outputs: int, threads: int = 1) -> int:
         """What answering takes at most beside the interpreter, for so many ciphertexts in the answer.
 
-        Each thread has a sum for each of them, three polynomials in both bases, the ciphertexts of one block that the
-        query names (all of them at most), and eight more in both bases to work in.
+        Each thread has three polynomials in both bases for each of them, or two in one, the ciphertexts of one block
+        (all of them at most, twice while they are made), and forty polynomials in both bases to work in.
         """
         limbs, degree = len(self.parameters.moduli), self.parameters.degree
         both = limbs + len(second_base(self.parameters, self.blocks)) if self.depth else limbs
         keys = 4 * limbs * 2 * (limbs + 1) * degree
-        each = 4 * degree * (3 * outputs * both + 2 * limbs * len(self.stored) + 8 * 3 * both)
-        return keys + threads * each
+        each = 4 * degree * ((3 * both + 2 * limbs) * outputs + 4 * limbs * len(self.stored) + 40 * both)
+        return keys + (threads + 1) * each
 
     def explain(self) -> str:
         """The plan in words and figures."""
@@ -229,7 +229,8 @@ class TablePlan:
             f"{rows} rows in {self.blocks} blocks of {parameters.degree}, {len(self.schema.columns)} columns, "
             f"{len(self.stored)} ciphertexts a block",
             f"BFV in slots: ring {parameters.degree}, {parameters.bits} of {MOST_BITS[parameters.degree]} bits that "
-            f"128-bit security allows, plain modulus {parameters.plain_modulus}",
+            f"128-bit security allows, plain modulus {parameters.plain_modulus}, values in digits of "
+            f"{self.digit_bits} bits",
             f"filters of up to {self.filters} columns beside a value"
             + (f", or {most} in a count" if self.filters else "; counts filtered by one column"),
             f"products in a row: {self.depth}; noise of the deepest query below 2^{self.noise_bits:.1f}, "

@@ -15,7 +15,7 @@ from wardline.core.errors import DataError, IntegrityError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.kernels import slots
 from wardline.he.queries.circuit import Circuit, Factor
-from wardline.he.queries.derivation import Values, in_units, is_missing, is_numeric, label
+from wardline.he.queries.derivation import KINDS, Values, in_units, is_missing, is_numeric, label
 from wardline.he.queries.plan import Stored, TablePlan
 from wardline.he.queries.schema import CategoryColumn, Column, NumberColumn
 from wardline.he.seal.lattice import Lattice
@@ -113,6 +113,10 @@ def encode_column(column: Column, values: Values) -> Integers:
     Raises:
         DataError: as `encrypt_table`.
     """
+    if values.dtype.kind not in KINDS:
+        raise DataError(
+            "it holds neither texts nor numbers", where=f"column {column.name!r}", hint="make texts of its values"
+        )
     missing = is_missing(values)
     where = f"column {column.name!r}"
     if missing.any() and not column.missing:

@@ -72,6 +72,6 @@ class Context:
 def _smallest_other_prime(parameters: Parameters) -> int:
     step = 2 * parameters.degree
     candidate = step + 1
-    while candidate in parameters.moduli or not is_prime(candidate):
+    while candidate in (*parameters.moduli, parameters.plain_modulus) or not is_prime(candidate):
         candidate += step
     return candidate

@@ -79,7 +79,7 @@ class ScoringClient:
         """
         values = np.asarray(rows, dtype=np.float64)
         replies, public = self._replies(values), self._connection.public
-        return public.kind.client.decrypt(self._lattice, public.plan, replies, rows=len(values))
+        return public.kind.client.decrypt_outputs(self._lattice, public.plan, replies, rows=len(values))
 
     def unsafe_raw_scores(self, rows: npt.NDArray[np.floating]) -> Floats:
         """Scores with their noise, for the owner of the key alone.
@@ -89,7 +89,7 @@ class ScoringClient:
         """
         values = np.asarray(rows, dtype=np.float64)
         replies, public = self._replies(values), self._connection.public
-        return public.kind.client.unsafe_raw(self._lattice, public.plan, replies, rows=len(values))
+        return public.kind.client.unsafe_raw_outputs(self._lattice, public.plan, replies, rows=len(values))
 
     def decide(self, rows: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
         """The index of each row's class, from rounded scores.
@@ -103,7 +103,7 @@ class ScoringClient:
         public = self._connection.public
         plan = public.plan
         # Looks at all rows before the first is encrypted.
-        batches = public.kind.client.encrypt(self._lattice, plan, rows, out_of_range=public.out_of_range)
+        batches = public.kind.client.encrypt_rows(self._lattice, plan, rows, out_of_range=public.out_of_range)
         at_once = plan.rows * max(1, min(_BATCHES, _REQUEST_BYTES // plan.upload_bytes))
         replies: list[list[Ciphertext]] = []
         self._progress.start("score", total=len(rows))

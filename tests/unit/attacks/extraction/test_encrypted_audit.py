@@ -27,6 +27,9 @@ from wardline.he.compiled.compiling import compile_linear, compile_model
 from wardline.he.compiled.folder import write_model
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
+from wardline.he.diagonal import evaluation as diagonal
+from wardline.he.diagonal.choice import plan_diagonal
+from wardline.he.diagonal.keys import gathered
 from wardline.he.kernels.modular import add
 from wardline.he.kernels.sampling import flooding
 from wardline.he.kernels.switching import divide_by_last
@@ -94,14 +97,16 @@ def test_a_protected_linear_model_passes_and_scores_alone_determine_it(compiled:
     for one in found.techniques[:3]:
         assert (one.control.recovered, one.sent.recovered) == (FEATURES, 0)
     assert found.scores.rows == FEATURES + 1
-    assert found.scores.solved
+    assert found.scores.asked == FEATURES + 1
     assert found.scores.largest_error is not None
     assert found.scores.largest_error < 0.05
     assert found.scores.agreement is not None
     assert found.scores.agreement > 0.98
     told = json.loads(json.dumps(found.to_json()))
     assert told["verdict"]["outcome"] == "pass"
-    assert "9 metered rows determine the model" in "\n".join(found.lines())
+    told_to_people = "\n".join(found.lines())
+    assert "9 metered rows determine the model" in told_to_people
+    assert "no fewer than" in told_to_people
 
 
 @pytest.mark.parametrize(
@@ -168,12 +173,56 @@ def test_a_networks_bare_replies_give_its_gradient_and_protected_ones_nothing(sq
     assert found.scores.rows == (
         5 if squares == 0 else 15
     )  # with squares, as many as polynomials of degree 2 have terms
-    assert found.scores.solved is (squares == 0)
+    # Enough rounded outputs of rows that a client may choose give a copy, whatever the replies hide.
+    assert found.scores.asked == (5 if squares == 0 else 30)
+    assert found.scores.agreement is not None
+    assert found.scores.agreement > 0.95
+    assert found.scores.explained is not None
+    assert found.scores.explained > 0.999
     broken = audit_encrypted(Broken(public, secret, bare))
     assert broken.verdict is Verdict.FAIL
     assert broken.techniques[0].sent.recovered == size
     failed = {one.name for one in broken.checks if one.outcome is Verdict.FAIL}
     assert failed == {"flooding", "fresh-mask", "no-repeats"}
+
+
+def test_a_network_by_diagonals_shows_its_partial_sums_in_bare_replies_alone() -> None:
+    generator = np.random.default_rng(7)
+    layers = (
+        Affine(weights=generator.normal(size=(4, 3)) / 2, offset=generator.normal(size=4), name="hidden"),
+        Polynomial(coefficients=(0.2, 0.5, 1.0), units=4),
+        Affine(weights=generator.normal(size=(2, 4)), offset=generator.normal(size=2), name="head"),
+    )
+    meaning = Meaning(gives="logits", classes=("a", "b"))
+    plan, secret = plan_diagonal(
+        Program(input_shape=(3,), layers=layers, meaning=meaning), generator.normal(size=(300, 3))
+    )
+    public = SimpleNamespace(plan=plan, meaning=meaning, digest=bytes(32))
+
+    ready: dict[int, Any] = {}  # as a service keeps them
+
+    def sends(served: Broken, columns: Any, keys: Any, rows: int) -> tuple[Ciphertext, ...]:
+        if id(keys) not in ready:
+            ready[id(keys)] = gathered(plan, keys)
+        return diagonal.replies(columns, ready[id(keys)], plan=plan, secret=secret)
+
+    def leaves_bare(served: Broken, columns: Any, keys: Any, rows: int) -> tuple[Ciphertext, ...]:
+        if id(keys) not in ready:
+            ready[id(keys)] = gathered(plan, keys)
+        return diagonal.unsafe_replies(columns, ready[id(keys)], plan=plan, secret=secret)
+
+    found = audit_encrypted(Broken(public, secret, sends))
+    assert found.verdict is Verdict.PASS, found.lines()
+    assert [one.name for one in found.techniques] == ["beneath-the-step", "partial-sums"]
+    assert (found.techniques[0].control.recovered, found.techniques[0].sent.recovered) == (6, 0)
+    assert found.scores.rows == 10  # terms of degree 2 in three numbers
+    assert found.scores.agreement is not None
+    assert found.scores.agreement > 0.95
+    broken = audit_encrypted(Broken(public, secret, leaves_bare))
+    assert [one.verdict for one in (*broken.techniques,)] == [Verdict.FAIL] * 2
+    assert {one.name for one in broken.checks if one.outcome is Verdict.FAIL} == {
+        *("flooding", "fresh-mask", "no-repeats")
+    }
 
 
 def test_a_model_of_another_kind_is_refused(compiled: Any) -> None:

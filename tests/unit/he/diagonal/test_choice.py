@@ -12,7 +12,8 @@ from wardline.core.errors import UsageError
 from wardline.he.compiler.convolution import convolve
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
-from wardline.he.diagonal.choice import plan_diagonal, switching, unsafe_plan_unprotected_diagonal
+from wardline.he.diagonal.chains import switching
+from wardline.he.diagonal.choice import plan_diagonal, unsafe_plan_unprotected_diagonal
 from wardline.he.diagonal.plan import DiagonalWeights
 from wardline.he.network.noise import FRESH, relinearising, rescaling
 from wardline.he.network.plan import FLOOD_BITS

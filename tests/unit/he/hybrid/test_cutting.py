@@ -18,6 +18,8 @@ from wardline.he.compiler.from_torch import read_torch  # noqa: E402
 from wardline.he.hybrid.cutting import split  # noqa: E402
 from wardline.he.hybrid.front import ProgramFront, check_front, load_front, save_front  # noqa: E402
 from wardline.he.network.choice import plan_network  # noqa: E402
+from wardline.models.architecture import Cnn, Mlp, parameter_shapes  # noqa: E402
+from wardline.models.trained import TrainedModel  # noqa: E402
 
 
 def images(count: int, seed: int = 0) -> np.ndarray:
@@ -136,6 +138,29 @@ def test_a_program_is_split_too(sample: np.ndarray, tmp_path: Path) -> None:
     assert isinstance(found.front, ProgramFront)
     save_front(found.front, tmp_path)
     np.testing.assert_array_equal(load_front(tmp_path).features(flat), found.features)
+
+
+def test_a_cnn_of_the_house_is_split_behind_its_maxima() -> None:
+    generator = np.random.default_rng(4)
+    architecture = Cnn(shape=(1, 8, 8), channels=(3, 4), hidden=6, classes=2)
+    parameters = {
+        name: generator.normal(size=shape).astype(np.float32) / 3
+        for name, shape in parameter_shapes(architecture).items()
+    }
+    features = tuple(f"pixel {index}" for index in range(64))
+    trained = TrainedModel(architecture=architecture, parameters=parameters, features=features, classes=("cat", "dog"))
+    rows = generator.normal(size=(50, 64)).astype(np.float32)
+    found = split(trained, rows, at="head")
+    assert found.back.meaning.classes == ("cat", "dog")
+    assert found.features.shape == (50, 6)
+    np.testing.assert_allclose(found.evaluate(rows), trained.logits(rows), atol=1e-4)
+    assert split(trained, rows, at="flat").features.shape == (50, 16)
+    branched = Mlp(inputs=4, hidden=(3,), classes=2, linear_inputs=2)
+    empty = {name: np.zeros(shape, np.float32) for name, shape in parameter_shapes(branched).items()}
+    named = tuple(f"column {index}" for index in range(6))
+    other = TrainedModel(architecture=branched, parameters=empty, features=named, classes=("a", "b"))
+    with pytest.raises(UsageError, match="no place to cut"):
+        split(other, np.zeros((5, 6)), at=1)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ LAYERS: list[nn.Module] = [
     nn.AdaptiveMaxPool2d(2),
     nn.ZeroPad2d((1, 0, 2, 0)),
     nn.Flatten(),
+    nn.Unflatten(1, (2, 1)),
     nn.ReLU(),
     nn.ReLU6(),
     nn.LeakyReLU(0.2),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from wardline.core import SecureRandom
 from wardline.he.compiler.convolution import convolve
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
@@ -70,13 +71,30 @@ def test_higher_degrees_are_as_near_as_predicted(program, rows, client, seed: in
             np.testing.assert_array_equal(one.parts, other.parts)
 
 
+@pytest.mark.parametrize("choose", [plan_network, unsafe_plan_unprotected_network])
+def test_outputs_of_any_size_can_be_decrypted(program, rows, client, choose) -> None:
+    sample = rows(39, 3)
+    for size in (1e-6, 0.03, 1e5):
+        model = program(39, squares=0)
+        dense = model.layers[0]
+        model = replace(model, layers=(replace(dense, weights=dense.weights * size, offset=dense.offset * size),))
+        plan, secret = choose(model, sample)
+        lattice, keys = client(plan.parameters)
+        (columns,) = encrypt_rows(lattice, plan, sample)
+        found = unsafe_replies(columns, keys, plan=plan, secret=secret)
+        if plan.flood_bits is not None:
+            found = replies(columns, keys, plan=plan, secret=secret)
+        off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
+        assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
+
+
 def test_a_protected_network_of_uneven_degrees(program, rows, client) -> None:
     """What is flooded stays below the planned noise, and the outputs are as near as promised."""
     model, sample = program(37, degrees=(4, 2)), rows(37, 3)
     plan, secret = plan_network(model, sample)
     lattice, keys = client(plan.parameters)
     (columns,), (again,) = (encrypt_rows(lattice, plan, sample) for _ in range(2))
-    found = replies(columns, keys, plan=plan, secret=secret, threads=2)
+    found = replies(columns, keys, plan=plan, secret=secret, random=SecureRandom(), threads=2)
     off = decrypt_outputs(lattice, plan, [found], rows=len(sample)) - model.evaluate(sample)
     assert np.sqrt((off**2).mean()) <= 1.33 * plan.error
     assert np.abs(off).max() <= plan.worst

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from wardline.core.errors import IntegrityError
-from wardline.he.ciphertext import Ciphertext
+from wardline.he.ciphertext import Ciphertext, SeededColumns
+from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.kernels import slots
+from wardline.he.queries.choice import plan_table
 from wardline.he.queries.circuit import plan_query
+from wardline.he.queries.derivation import derive_schema
 from wardline.he.queries.evaluation import replies, unsafe_sums
 from wardline.he.queries.language import Query
 from wardline.he.queries.pace import Pace
-from wardline.he.queries.rows import decrypt_result, simulate
+from wardline.he.queries.rows import decrypt_result, encrypt_table, simulate
 
 
 def questions(ask) -> list[Query]:
@@ -102,6 +106,45 @@ def test_noise_is_what_was_predicted(owner, asking) -> None:
         measured = [noise_bits(mine, one) for one in sums]
         assert predicted - 7 < max(measured) <= predicted
     assert seen == {0, 1, 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class InMemory:
+    """A table that was never written."""
+
+    stored: list[SeededColumns]
+
+    def columns(self, block: int, places) -> SeededColumns:
+        chosen = [self.stored[place] for place in places]
+        return SeededColumns(
+            parameters=chosen[0].parameters,
+            seeds=np.stack([one.seeds[block] for one in chosen]),
+            c0=np.stack([one.c0[block] for one in chosen]),
+            form="coefficients",
+        )
+
+
+@pytest.mark.crosscheck
+@pytest.mark.parametrize("reader", ["owner", "others"])
+def test_noise_of_deep_queries_is_what_was_predicted(asking, reader) -> None:
+    """Four products in a row: without the powers of the secret the prediction would be 2.3 bits lower."""
+    from wardline.he.seal.bridge import SealLattice
+
+    ask, _, _ = asking
+    generator = np.random.default_rng(6)
+    columns = {f"c{place}": generator.integers(0, 2, 3000).astype(str).astype(object) for place in range(8)}
+    columns["value"] = generator.integers(0, 1000, 3000)
+    plan = plan_table(derive_schema(columns)[0], 3000, filters=8, reader=reader)
+    lattice = SealLattice.generate(plan.parameters)
+    table = InMemory(list(encrypt_table(lattice, plan, columns)))
+    keys = expand_keys(lattice.evaluation_keys(relinearisation=True))
+    circuit = plan_query(plan, ask("sum", "value", " and ".join(f"c{place} = 1" for place in range(8))))
+    assert circuit.depth == plan.depth == 4
+    mine = SimpleNamespace(plan=plan, lattice=lattice)
+    measured = [noise_bits(mine, one) for one in unsafe_sums(table, keys, plan=plan, circuit=circuit)]
+    assert 2 < plan.noise_bits - max(measured) < 6
+    found = replies(table, keys, plan=plan, circuit=circuit)
+    assert decrypt_result(lattice, plan, circuit, found) == simulate(plan, circuit, columns)
 
 
 def opened(mine, found: tuple[Ciphertext, ...]) -> np.ndarray:

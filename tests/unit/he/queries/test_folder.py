@@ -101,6 +101,11 @@ def test_files_that_change_places_are_refused(owner, tmp_path: Path) -> None:
     one.write_bytes(content[:head] + content[head + record :] + content[head : head + record])
     with pytest.raises(IntegrityError, match="block 0"):
         table.columns(0, [0])
+    one.write_bytes(content)
+    assert (table.columns(1, [0]).c0 == mine.table.columns(1, [0]).c0).all()
+    one.write_bytes(content[:head] + content[head + record :] + content[head : head + record])
+    with pytest.raises(IntegrityError, match="block 1"):
+        table.columns(1, [0])
     one.unlink()
     with pytest.raises(DataError, match="cannot read"):
         table.columns(0, [0])
@@ -197,6 +202,8 @@ def test_values_that_do_not_fit_the_schema_are_named_by_row_alone(asking) -> Non
         assert name in str(error)
         assert "secret-value" not in str(error) + error.hint
         assert "12345" not in str(error) + error.hint
+    days = np.array(["2020-01-01"] * 300, dtype="datetime64[D]")
+    assert "neither texts nor numbers" in str(refused(sex=days))
     assert "300 rows" in str(refused(age=columns["age"][:-1]))
     with pytest.raises(DataError, match="lacks the column"):
         encrypt_table(lattice, plan, {})

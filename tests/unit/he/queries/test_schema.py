@@ -84,10 +84,11 @@ def test_a_schema_is_taken_from_the_data() -> None:
         "debt": np.array([1.25, np.nan, -3.5, 0.0]),
         "empty": np.array([None] * 4, dtype=object),
         "odd": np.array([1 / 3, 0.1, 0.2, 0.3]),
+        "day": np.array(["2020-01-01"] * 4, dtype="datetime64[D]"),
         "large": np.array([1e15, 0.0, 1.0, 2.0]),
     }
     schema, left_out = derive_schema(columns)
-    assert set(left_out) == {"empty", "odd", "large"}
+    assert set(left_out) == {"empty", "odd", "large", "day"}
     sex, ok, few, debt = schema.columns
     assert isinstance(sex, CategoryColumn)
     assert (sex.categories, sex.missing) == (("F", "M"), True)

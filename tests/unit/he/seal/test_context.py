@@ -23,6 +23,12 @@ def test_the_prime_is_another_than_the_moduli() -> None:
     assert context.primes == (40961, 65537, 114689)
 
 
+def test_the_prime_is_another_than_the_plain_modulus() -> None:
+    moduli = find_primes(4096, (25, 25, 25))
+    context = Context(Parameters(scheme="bfv", degree=4096, moduli=moduli, plain_modulus=40961))
+    assert context.primes == (*moduli, 65537)
+
+
 def test_the_special_prime_is_the_last() -> None:
     primes = find_primes(8192, (31, 26, 31))
     context = Context(Parameters(scheme="ckks", degree=8192, moduli=primes[:2], special=primes[2]))

@@ -13,17 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wardline.core import DataError, ServiceError
+from wardline.core import DataError, ServiceError, UsageError
 from wardline.he.compiled.compiling import compile_linear
 from wardline.he.compiler.layers import Affine
 from wardline.he.compiler.program import Meaning, Program
 from wardline.he.seal.bridge import SealLattice
-from wardline.serve.scoring.certificates import TlsFiles, make_development_certificates
+from wardline.serve.scoring.admission import ServiceLimits
+from wardline.serve.scoring.certificates import make_development_certificates
 from wardline.serve.scoring.client import ScoringClient
 from wardline.serve.scoring.connection import ScoringConnection
 from wardline.serve.scoring.meter import RowMeter
 from wardline.serve.scoring.server import EventLog, ScoringServer
 from wardline.serve.scoring.service import Allowance, Scoring
+from wardline.serve.scoring.trial import tls_of
 
 
 class Line:
@@ -74,12 +76,7 @@ def broken(tmp_path: Path) -> Iterator[tuple[Line, ScoringClient, Scoring, np.nd
     program = Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values"))
     compiled = compile_linear(program, rows)
     make_development_certificates(tmp_path, clients=("alice",))
-    tls = {
-        name: TlsFiles(
-            authority=tmp_path / "authority.pem", certificate=tmp_path / f"{name}.pem", key=tmp_path / f"{name}.key"
-        )
-        for name in ("server", "alice")
-    }
+    tls = {name: tls_of(tmp_path, name) for name in ("server", "alice")}
     log = io.StringIO()
     scoring = Scoring(compiled.evaluator, RowMeter(tmp_path / "rows.sqlite"), allowance=Allowance(rows=1000))
     scoring.warm_up()
@@ -135,3 +132,45 @@ def test_what_is_not_finite_or_empty_is_refused_before_anything_is_sent(broken) 
             client.score(wrong)
     assert outcomes(log) == before
     assert charged(scoring) == 'wardline_rows_total{client="alice"} 1'
+
+
+def test_a_busy_service_is_waited_for(tmp_path: Path) -> None:
+    """Its one place is taken, and given free at the sixth try; three are made where a service is away."""
+    rows = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    layer = Affine(weights=np.array([[1.0, -2.0]]), offset=np.zeros(1))
+    compiled = compile_linear(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
+    make_development_certificates(tmp_path, clients=("alice",))
+    scoring = Scoring(
+        compiled.evaluator,
+        RowMeter(tmp_path / "rows.sqlite"),
+        allowance=Allowance(rows=1000),
+        limits=ServiceLimits(requests=1),
+    )
+    server = ScoringServer(scoring, "127.0.0.1:0", tls=tls_of(tmp_path, "server"))
+    taken = server._admission.work("bob")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            taken.__exit__(None, None, None)
+
+    with ScoringConnection(
+        f"localhost:{server.port}", tls=tls_of(tmp_path, "alice"), seconds=30, pause=pause
+    ) as connection:
+        client = ScoringClient(connection, SealLattice.generate(compiled.public.plan.parameters))
+        taken.__enter__()
+        assert np.abs(client.score(rows[:9])[:, 0] - rows[:9] @ (1.0, -2.0)).max() < 0.1
+        assert pauses == [0.2, 0.8, 3.2, 5.0, 5.0]
+    server.stop(grace_seconds=0)
+
+
+def test_a_model_too_large_for_the_memory_is_refused(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    layer = Affine(weights=np.array([[1.0, -2.0]]), offset=np.zeros(1))
+    compiled = compile_linear(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
+    meter = RowMeter(tmp_path / "rows.sqlite")
+    some = ServiceLimits(memory_bytes=4 * 1024 * 1024)
+    assert 1 <= Scoring(compiled.evaluator, meter, allowance=Allowance(rows=1), limits=some).places < some.requests
+    with pytest.raises(UsageError, match="GiB of memory"):
+        Scoring(compiled.evaluator, meter, allowance=Allowance(rows=1), limits=ServiceLimits(memory_bytes=1000))

@@ -68,3 +68,12 @@ def test_keys_are_their_clients() -> None:
     table.keep("bob", b"1", KEYS)
     table.keep("carol", b"1", KEYS)
     assert not table.knows("alice", b"1"), "of all clients, the one used longest ago makes room"
+
+
+def test_keys_used_longest_ago_make_room_where_memory_is_short() -> None:
+    table = SessionTable(ServiceLimits(), keys=2)
+    for client in ("alice", "bob"):
+        table.keep(client, b"k", KEYS)
+    table.keys(table.open("alice", keys=b"k"))
+    table.keep("carol", b"k", KEYS)
+    assert [table.knows(client, b"k") for client in ("alice", "bob", "carol")] == [True, False, True]
