@@ -261,7 +261,7 @@ def error_of(found: Found, plain: Floats) -> float:
 
 
 def show(rows: dict[str, Found], plain: Floats) -> None:
-    """A table, and how many times each peer's time ours is."""
+    """A table of figures for an image of a full batch, and how our times compare."""
     print("| | images | encrypt | server | decrypt | whole | bytes up | down | error | decisions as plain |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, found in rows.items():
@@ -271,18 +271,23 @@ def show(rows: dict[str, Found], plain: Floats) -> None:
         sizes = [f"{size / found.room:,.0f}" for size in (found.up, found.down)]
         share = f"{100 * agree / len(right):.2f} % of {len(right)}"
         print("| " + " | ".join([name, f"{len(right)}", *times, *sizes, f"{error_of(found, plain):.2g}", share]) + " |")
+    factors(rows, f"{len(plain):,} images", lambda one: len(one.outputs))
+    factors(rows, "full batches", lambda one: one.room)
+
+
+def factors(rows: dict[str, Found], what: str, images_of: Callable[[Found], int]) -> None:
+    """How many times our time a peer's is, for an image."""
     mine = [name for name in rows if name.startswith("Wardline")]
-    print("\n| times the time of | " + " | ".join(f"{name}: server | end to end" for name in mine) + " |")
+    print(f"\n| times as long, {what} | " + " | ".join(f"{name}: server | end to end" for name in mine) + " |")
     print("| --- |" + " ---: | ---: |" * len(mine))
     for name, found in rows.items():
         if name in mine:
             continue
         cells = []
-        for one in mine:
-            cells += [
-                f"{found.each()[1] / rows[one].each()[1]:,.4g}",
-                f"{sum(found.each()) / sum(rows[one].each()):,.4g}",
-            ]
+        for one in (rows[other] for other in mine):
+            share = images_of(one) / images_of(found)
+            whole = [each.encrypt + each.serve + each.decrypt for each in (found, one)]
+            cells += [f"{share * found.serve / one.serve:,.4g}", f"{share * whole[0] / whole[1]:,.4g}"]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 

@@ -7,7 +7,8 @@ Each trial draws a model and its ranges, plans it, makes new keys, encrypts a fu
 decrypts with the plain model on the same rows. A network has up to three polynomials of degree 2, 3 or 4, any mixture;
 one in five is protected by flooding. Deviations are those over rows like the sample's: batches repeat the sample's
 rows, and fill up with new ones of the same distribution, which the bounds are compared for as well. Bounds speak of
-rows whose numbers stay within the calibrated ranges, those before polynomials too; others are left out, and counted.
+rows whose numbers stay within the calibrated ranges, those before polynomials too; others are replaced, and counted: a
+single number that is far too large wraps around its modulus, and spoils all rows of its batch.
 
 A bound is broken where the ratio is above 1. A deviation is broken where it is above 1.1 and above 1 by more than six
 standard errors: where a polynomial of degree 20 makes few rows much noisier than all others, a batch says little. The
@@ -100,20 +101,21 @@ def network(generator: np.random.Generator) -> tuple[str, Ratios]:
     half = plan.rows // 2
     fresh[:half] = np.resize(sample, (half, inputs))
     rows = np.clip(fresh, plan.centre - plan.half_width, plan.centre + plan.half_width)
+    known = within(secret, scaled_rows(plan, sample), scaled_rows(plan, rows))
+    rows = np.where(known[:, None], rows, sample[:1])
     (columns,) = encrypt_rows(lattice, plan, rows)
     answer = (replies if protected else unsafe_replies)(columns, keys, plan=plan, secret=secret)
     off = decrypt_outputs(lattice, plan, [answer], rows=len(rows)) - program.evaluate(rows)
-    known = within(secret, scaled_rows(plan, sample), scaled_rows(plan, rows))
     found = {
         "deviation": spread(off[:half], plan.error),
-        "largest error": (float(np.abs(off[known]).max() / plan.worst), 0.0),
-        "rows left out of the bounds": (float(1 - known.mean()), 0.0),
+        "largest error": (float(np.abs(off).max() / plan.worst), 0.0),
+        "share of rows replaced": (float(1 - known.mean()), 0.0),
     }
     if not protected:  # the noise that encryption adds, apart from what rounding of weights and outputs does
         noise = unsafe_raw_outputs(lattice, plan, [answer], rows=len(rows)) - secret.simulate(rows, plan)
         last = plan.layers[-1]
         found["noise"] = spread(noise[:half], last.error)
-        found["largest noise"] = (float(np.abs(noise[known]).max() / last.bound), 0.0)
+        found["largest noise"] = (float(np.abs(noise).max() / last.bound), 0.0)
     return name, found
 
 

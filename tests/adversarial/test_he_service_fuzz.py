@@ -33,6 +33,7 @@ from wardline.he.compiled.folder import write_model
 from wardline.he.compiled.kinds import kind_of
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
+from wardline.he.forest.reading import read_forest
 from wardline.he.frames.columns import read_columns, write_columns
 from wardline.he.frames.evaluation_keys import keys_digest, write_evaluation_keys
 from wardline.he.frames.layout import HEADER_BYTES
@@ -57,7 +58,7 @@ from wardline.serve.scoring.refusals import Refusal
 from wardline.serve.scoring.server import EventLog, ScoringServer
 from wardline.serve.scoring.service import Allowance, Scoring
 
-ON_THE_OBJECT, ON_THE_SOCKET, ON_A_NETWORK = 8000, 2200, 200
+ON_THE_OBJECT, ON_THE_SOCKET, OF_OTHER_KINDS = 8000, 2200, 200
 EVERY = 500
 BUDGET = 50_000
 ROWS = 4
@@ -191,7 +192,7 @@ class Attacked:
         _, replies = read_replies(
             answer, parameters=plan.parameters, session=self.session, limits=limits, binding=binding
         )
-        found = kind_of(plan).client.decrypt(self.lattice, plan, [replies], rows=ROWS)
+        found = kind_of(plan).client.decrypt_outputs(self.lattice, plan, [replies], rows=ROWS)
         assert np.abs(found - self.truth(rows)).max() <= plan.worst + plan.step
         self.charged += self.public.charged(ROWS)
         assert self.meter.spent("alice", model=self.public.digest) == self.charged
@@ -555,17 +556,31 @@ def test_thousands_of_hostile_calls_are_refused_and_charge_nothing(account: RowM
     scoring.close()
 
 
-def test_a_network_refuses_them_too(account: RowMeter) -> None:
+def network() -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
     hidden = Affine(weights=np.array([[0.6, -1.1], [0.4, 0.9]]), offset=np.array([0.2, -0.3]), name="hidden")
     square = Polynomial(coefficients=(0.0, 0.0, 1.0), units=2)
     program = Program(input_shape=(2,), layers=(hidden, square, LINEAR), meaning=MEANING)
-    compiled = compile_model(program, sample(), agreement=0.99)
+    return compile_model(program, sample(), agreement=0.99), program.evaluate
+
+
+def forest() -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
+    trees = pytest.importorskip("sklearn.tree")
+    rows = sample()
+    tree = trees.DecisionTreeClassifier(max_depth=3, random_state=0).fit(rows, rows.prod(axis=1) > 0)
+    return compile_model(tree, rows), read_forest(tree).evaluate
+
+
+@pytest.mark.parametrize(("seed", "make"), [(2, network), (7, forest)], ids=["network", "forest"])
+def test_other_kinds_of_models_refuse_them_too(
+    account: RowMeter, seed: int, make: Callable[[], tuple[Any, Callable[[np.ndarray], np.ndarray]]]
+) -> None:
+    compiled, truth = make()
     scoring = service(compiled, account)
     lattice = SealLattice.generate(compiled.public.plan.parameters)
     inside = np.clip(sample(), -1, 1)
-    attacked = Attacked(compiled.public, lattice, scoring, account, program.evaluate, inside, OnTheObject(scoring))
-    found = attack(attacked, ON_A_NETWORK, seed=2)
-    assert found.total() == ON_A_NETWORK
+    attacked = Attacked(compiled.public, lattice, scoring, account, truth, inside, OnTheObject(scoring))
+    found = attack(attacked, OF_OTHER_KINDS, seed=seed)
+    assert found.total() == OF_OTHER_KINDS
     secrets = needles(attacked)
     assert not any(needle in said for needle in secrets for said in attacked.heard)
     scoring.close()

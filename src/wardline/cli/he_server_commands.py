@@ -30,6 +30,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--margin", type=float, default=0.1, show_default=True, help="How far ranges go beyond the sample's.")
 @click.option("--agreement", type=float, default=0.999, show_default=True, help="Least share of equal decisions.")
 @click.option("--refuse", is_flag=True, help="Have rows out of range refused by the client, not clipped.")
+@click.option("--single", is_flag=True, help="Compile a network for one row at a time, with the least delay.")
 @click.option("--out", type=_PATH, required=True, help="The folder to write.")
 @FORMAT
 def compile_model(
@@ -42,6 +43,7 @@ def compile_model(
     margin: float,
     agreement: float,
     refuse: bool,
+    single: bool,
     out: Path,
     output_format: str,
 ) -> None:
@@ -58,7 +60,8 @@ def compile_model(
     from wardline.core import UsageError, need
 
     need("numba", extra="he")
-    from wardline.he.compiled.compiling import compile_model as compiled_of
+    from wardline.he.compiled.compiling import compile_model as compile_many
+    from wardline.he.compiled.compiling import compile_single
     from wardline.he.compiled.folder import write_model
     from wardline.he.compiled.sources import program_from_path
 
@@ -69,7 +72,7 @@ def compile_model(
         program = program_from_path(model, features=names, gives=gives)
         if not program.features:
             raise UsageError("the model does not name its features", hint="list them with --features a,b,c")
-        compiled = compiled_of(
+        compiled = (compile_single if single else compile_many)(
             program,
             read_rows(sample, program.features),
             error=error,

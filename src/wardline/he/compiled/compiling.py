@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from wardline.he.compiler.layers import Activation, Affine, Diagonal
 from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.polynomials import fit_activations
 from wardline.he.compiler.program import Gives, Meaning, Program
+from wardline.he.diagonal.choice import plan_diagonal
+from wardline.he.diagonal.plan import DiagonalPlan, DiagonalWeights
 from wardline.he.forest.choice import plan_forest
 from wardline.he.forest.plan import ForestPlan, ForestWeights
 from wardline.he.forest.trees import Forest
@@ -37,6 +38,8 @@ bytes."""
 
 _DEGREES = (2, 3, 4)
 """Of the polynomials in the place of activations, tried in turn."""
+
+_FEW = 512  # rows of a sample in whose slots a network is simulated
 
 _MOST_OFF = 0.05
 """Values that decide nothing may be off by so much of their spread."""
@@ -138,19 +141,65 @@ def compile_model(
     program = program_of(model, np.shape(sample)[1:], features=features, gives=gives)
     rows = program.rows(sample)
     linear = _linear_layer(program)
-    found = (
+    trials = (
         _linear_plans(program, linear, rows, error=error, margin=margin)
         if linear is not None
         else _network_plans(program, rows, error=error, margin=margin, agreement=agreement)
     )
+    return _first_that_does(
+        program, rows, trials, agreement=agreement, asked=error is not None, out_of_range=out_of_range
+    )
+
+
+def compile_single(
+    model: Any,
+    sample: npt.NDArray[Any],
+    *,
+    features: Sequence[str] = (),
+    gives: Gives | None = None,
+    error: float | None = None,
+    out_of_range: OutOfRange = "clip",
+    margin: float = 0.1,
+    agreement: float = 0.999,
+) -> Compiled:
+    """Compile a network to score one row at a time, with the least delay; `compile_model` is for many rows at once.
+
+    A row stands in the slots of a few ciphertexts that the server rotates, so that keys for rotations go up once.
+    Activations are fitted by polynomials of degree 2. The simulated mode looks at no more than 512 rows of the sample.
+    Arguments, errors and guarantee are those of `compile_model`; a linear model and a forest are refused.
+
+    References: Halevi and Shoup 2014 and 2018 (see `wardline.he.diagonal`).
+    """
+    if not 0 < agreement <= 1:
+        raise ValueError("agreement must be above 0 and at most 1")
+    program = program_of(model, np.shape(sample)[1:], features=features, gives=gives)
+    if _linear_layer(program) is not None:
+        raise UsageError("the model is linear", hint="compile it with compile_model: a batch takes milliseconds")
+    rows = program.rows(sample)
+    trials = _network_plans(program, rows, error=error, margin=margin, agreement=agreement, single=True)
+    return _first_that_does(
+        program, rows[:_FEW], trials, agreement=agreement, asked=error is not None, out_of_range=out_of_range
+    )
+
+
+def _first_that_does(
+    program: Program,
+    rows: Floats,
+    trials: Iterator[_Trial | str],
+    *,
+    agreement: float,
+    asked: bool,
+    out_of_range: OutOfRange,
+) -> Compiled:
+    """The first plan that decides as the plain model does; `asked` is whether its error was."""
     reached = "nothing was tried"
     plain = program.evaluate(rows)
-    for trial in found:
+    for trial in trials:
         if isinstance(trial, str):
             reached = trial
             continue
         fidelity = _fidelity(program.meaning, plain, simulate(trial.plan, trial.secret, rows))
-        short = _shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and error is None)
+        short = _shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and not asked)
         if short is None:
             return _compiled(
                 trial.plan,
@@ -163,7 +212,6 @@ def compile_model(
         reached = short
     raise UsageError(
         f"the encrypted model would not decide as the plain one: {reached}",
-        where=str(model) if isinstance(model, (str, Path)) else "",
         hint="scale features to similar sizes, narrow the sample's ranges, train a network with he.friendly, or allow "
         "a larger error or a lower agreement",
     )
@@ -228,7 +276,13 @@ def _linear_plans(
 
 
 def _network_plans(
-    program: Program, rows: Floats, *, error: float | None, margin: float, agreement: float
+    program: Program,
+    rows: Floats,
+    *,
+    error: float | None,
+    margin: float,
+    agreement: float,
+    single: bool = False,
 ) -> Iterator[_Trial | str]:
     plain = program.evaluate(rows)
     spread = float(np.sqrt(plain.var(axis=0).mean()))
@@ -236,7 +290,7 @@ def _network_plans(
         raise UsageError("the outputs are the same for all rows of the sample", hint="say which error is wanted")
     wanted = [error] if error is not None else [spread * share for share in _SHARES[1:]]
     activated = any(isinstance(layer, Activation) for layer in program.layers)
-    for degree in _DEGREES if activated else _DEGREES[:1]:
+    for degree in _DEGREES if activated and not single else _DEGREES[:1]:
         fitted, _ = fit_activations(program, rows, degree=degree, margin=margin)
         if activated:
             off = _fidelity(program.meaning, plain, fitted.evaluate(rows))
@@ -246,7 +300,7 @@ def _network_plans(
                 continue
         for one in wanted:
             try:
-                plan, secret = plan_network(fitted, rows, error=one, margin=margin)
+                plan, secret = (plan_diagonal if single else plan_network)(fitted, rows, error=one, margin=margin)
             except OverflowError as failed:
                 if one == wanted[0]:
                     yield str(failed)
@@ -268,9 +322,10 @@ def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
         TypeError: for a plan of no kind that can be simulated here.
     """
     generator = Seeds(0).numpy("noise of a compiled model")
-    if isinstance(plan, NetworkPlan):
-        assert isinstance(secret, NetworkWeights)
-        return secret.simulate(rows, plan, random=generator)
+    if isinstance(plan, (NetworkPlan, DiagonalPlan)):
+        assert isinstance(secret, (NetworkWeights, DiagonalWeights))
+        found: Floats = secret.simulate(rows, plan, random=generator)  # type: ignore[arg-type]  # they belong together
+        return found
     if isinstance(plan, ForestPlan):
         assert isinstance(secret, ForestWeights)
         return secret.simulate(rows, plan)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns, SeededKeys
-from wardline.he.compiled.evaluator import blank, check_columns, check_expanded, check_keys
+from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns
+from wardline.he.compiled.evaluator import KindEvaluator, check_expanded
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.compiler.program import Meaning
 from wardline.he.forest.evaluation import replies
@@ -15,27 +15,20 @@ from wardline.he.forest.integers import IntegerTree, Thresholds
 from wardline.he.forest.plan import ForestPlan, ForestWeights
 from wardline.he.forest.storage import pack_forest, packed_bytes, unpack_forest
 from wardline.he.forest.trees import LEAF
-from wardline.he.frames.evaluation_keys import expand_keys
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ForestEvaluator:
+class ForestEvaluator(KindEvaluator):
     """A forest on encrypted bits.
 
-    Attributes:
-        public: what clients know.
-        secret: the integers that never leave.
-        digest: of the public part.
+    The answer tells of the rows that were asked for alone: other slots get uniformly random numbers.
     """
 
-    public: PublicModel
-    secret: ForestWeights = field(repr=False)
-    digest: bytes = field(init=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", self.public.digest)
-        if not np.array_equal(self.secret.bit_features, self._plan.thresholds.feature):
-            raise ValueError("the leaves do not fit the plan")
+    @property
+    def spreads(self) -> bool:
+        """One batch is enough work for all threads."""
+        return True
 
     @property
     def _plan(self) -> ForestPlan:
@@ -44,45 +37,15 @@ class ForestEvaluator:
             raise TypeError("the plan is that of another kind of model")
         return plan
 
-    @property
-    def spreads(self) -> bool:
-        """One batch is enough work for all threads."""
-        return True
+    def _check_secret(self) -> None:
+        if not np.array_equal(self.secret.bit_features, self._plan.thresholds.feature):
+            raise ValueError("the leaves do not fit the plan")
 
-    def charged(self, rows: int) -> int:
-        """As many as there are."""
-        return self.public.charged(rows)
-
-    def check_keys(self, keys: SeededKeys) -> None:
-        """Take a public key, and a relinearisation key exactly where there are products."""
-        check_keys(self.public, keys)
-
-    def ready(self, keys: SeededKeys) -> EvaluationKeys:
-        """Keys with their seeds drawn out."""
-        return expand_keys(keys)
-
-    def check_columns(self, columns: SeededColumns) -> None:
-        """Take one fresh ciphertext for each threshold."""
-        check_columns(self.public, columns)
-
-    def evaluate(
-        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int = 1
+    def _answers(
+        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int
     ) -> tuple[Ciphertext, ...]:
-        """Encrypted outputs of the first `rows` rows of these columns, which the answer alone tells of.
-
-        Raises:
-            IntegrityError: for columns or keys that are none of this model.
-            ValueError: for rows out of range.
-
-        Guarantee: as of `wardline.he.forest.evaluation.replies`.
-        """
-        self.check_columns(columns)
         check_expanded(self.public, keys)
         return replies(columns, keys, plan=self._plan, secret=self.secret, rows=rows, threads=threads)
-
-    def blank(self) -> tuple[SeededColumns, SeededKeys]:
-        """Columns and keys of nothing."""
-        return blank(self.public)
 
     def narrow(self) -> ForestEvaluator:
         """One tree, of two splits where the forest multiplies bits and of one where it does not."""

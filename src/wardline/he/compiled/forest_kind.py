@@ -1,17 +1,13 @@
-"""Forests: what anybody knows of their plans, and what a server does."""
+"""Forests: their plans as JSON, and what their ciphertexts are like."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from wardline.he.ciphertext import Ciphertext, EvaluationKeys, SeededColumns
-from wardline.he.compiled.evaluator import KindEvaluator, check_expanded
 from wardline.he.compiled.kinds import Floats, Keys, Shape
-from wardline.he.compiled.public_model import PublicModel
-from wardline.he.forest.evaluation import replies
-from wardline.he.forest.plan import ForestPlan, ForestWeights
-from wardline.he.forest.storage import pack_forest, packed_bytes, plan_from_json, plan_to_json, unpack_forest
+from wardline.he.forest.plan import ForestPlan
+from wardline.he.forest.storage import plan_from_json, plan_to_json
 
 
 class ForestKind:
@@ -57,50 +53,4 @@ class ForestKind:
         )
 
 
-class ForestEvaluator(KindEvaluator):
-    """A forest on encrypted comparisons."""
-
-    __slots__ = ()
-
-    @property
-    def spreads(self) -> bool:
-        """A batch takes seconds."""
-        return True
-
-    def _check_secret(self) -> None:
-        if not isinstance(self.public.plan, ForestPlan):
-            raise TypeError("the plan is that of another kind of model")
-        if len(self.secret.trees) != self.public.plan.trees or self.secret.base.shape != (self.public.plan.outputs,):
-            raise ValueError("the trees do not fit the plan")
-
-    def _answers(
-        self, columns: SeededColumns, keys: EvaluationKeys, *, rows: int, threads: int
-    ) -> tuple[Ciphertext, ...]:
-        plan = self.public.plan
-        assert isinstance(plan, ForestPlan)
-        check_expanded(self.public, keys)
-        return replies(columns, keys, plan=plan, secret=self.secret, rows=rows, threads=threads)
-
-
-class ForestServer:
-    """See `wardline.he.compiled.kinds.ServerKind`."""
-
-    def evaluator(self, public: PublicModel, secret: ForestWeights) -> ForestEvaluator:
-        """Computes on ciphertexts."""
-        return ForestEvaluator(public=public, secret=secret)
-
-    def pack(self, secret: ForestWeights) -> bytes:
-        """As `wardline.he.forest.storage` writes it."""
-        return pack_forest(secret)
-
-    def packed_bytes(self, plan: ForestPlan) -> int:
-        """The length of `pack`."""
-        return packed_bytes(plan)
-
-    def unpack(self, content: bytes, plan: ForestPlan) -> ForestWeights:
-        """Read `pack` back; raises `ValueError` for what does not fit the plan."""
-        return unpack_forest(content, plan)
-
-
 PUBLIC = ForestKind()
-SERVER = ForestServer()

@@ -272,8 +272,15 @@ KINDS: tuple[Kind, ...] = (
         name="forest",
         plan="wardline.he.forest.plan.ForestPlan",
         public_module="wardline.he.compiled.forest_kind",
-        client_module="wardline.he.compiled.forest_client",
+        client_module="wardline.he.forest.rows",
         server_module="wardline.he.compiled.forest_evaluator",
+    ),
+    Kind(
+        name="diagonal",
+        plan="wardline.he.diagonal.plan.DiagonalPlan",
+        public_module="wardline.he.compiled.diagonal_kind",
+        client_module="wardline.he.diagonal.rows",
+        server_module="wardline.he.compiled.diagonal_kind",
     ),
 )
 """All kinds. Another one is another entry."""

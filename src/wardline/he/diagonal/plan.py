@@ -250,16 +250,15 @@ class DiagonalPlan:
         return 4 * self.parameters.degree * total
 
     def memory_bytes(self, threads: int = 1) -> int:
-        """What the server takes at most for a row beside upload, keys and weights; threads change nothing.
+        """What the server takes at most for a row beside upload, keys and weights.
 
-        With polynomials of `4 degree` bytes a limb: the ciphertexts in two parts, and in a step its digits twice, six
-        ciphertexts in all primes, and two for each giant step.
+        With polynomials of `4 degree` bytes a limb: the ciphertexts in two parts, and in a step its digits, eight
+        ciphertexts in all primes, two and a half for each giant step, and for each thread five and a digit.
         """
-        del threads
         most = 0
         for layer in self.layers:
             digits = -(-layer.limbs // layer.group)
-            most = max(most, (layer.limbs + 1) * (digits + 16 + 5 * layer.move.giants) + 2 * layer.limbs)
+            most = max(most, (layer.limbs + 1) * (digits + 16 + 5 * layer.move.giants + 11 * (threads - 1)))
         return 4 * self.parameters.degree * (most + 2 * self.ciphertexts * len(self.parameters.moduli)) + (1 << 20)
 
     def explain(self) -> str:
@@ -366,7 +365,7 @@ class DiagonalWeights:
                     coefficients=coefficients,
                     factors=factors,
                     offset=offset,
-                    offset_factor=_plaintext(offset, layer.scale, moduli[: layer.limbs - layer.dropped]),
+                    offset_factor=plaintext_at(offset, layer.scale, moduli[: layer.limbs - layer.dropped]),
                     slope=stage.slope,
                 )
             )
@@ -429,8 +428,8 @@ def offsets(move: Move, offset: Floats) -> Floats:
     return np.where(known, offset[np.minimum(labels, len(offset) - 1)], 0.0)
 
 
-def _plaintext(slots: Floats, scale: float, moduli: tuple[int, ...]) -> npt.NDArray[np.uint32]:
-    """Numbers in slots at any scale, [limbs, degree]: of a scale of many bits the lowest are left to a power of two."""
+def plaintext_at(slots: Floats, scale: float, moduli: tuple[int, ...]) -> npt.NDArray[np.uint32]:
+    """Numbers in slots as a plaintext in NTT form, [limbs, degree]; a large scale's power of two comes last."""
     spare = max(0, math.ceil(math.log2(scale)) - OFFSET_BITS)
     coefficients = polynomials_of(slots, scale=scale / 2.0**spare)
     residues = reduce_signed(coefficients, moduli=moduli)

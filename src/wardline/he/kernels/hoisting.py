@@ -8,9 +8,10 @@ back once and for all. And what is summed is divided by the special prime once, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,15 @@ from wardline.he.kernels.radix import to_digits
 from wardline.he.kernels.switching import divide_by_special, multiply_key
 from wardline.he.kernels.transform import apply_galois, permutation, to_coefficients, to_evaluations
 from wardline.he.parameters import Parameters
+
+Each: TypeAlias = Callable[[Callable[[int], None], int], None]
+"""Does some work for 0, 1, ... up to, and without, a number: one after the other, or on several threads."""
+
+
+def serially(work: Callable[[int], None], count: int) -> None:
+    """One after the other."""
+    for one in range(count):
+        work(one)
 
 
 def gathered_key(key: Residues, parameters: Parameters, *, limbs: int, group: int, element: int = 1) -> Residues:
@@ -69,7 +79,9 @@ def gathered_key(key: Residues, parameters: Parameters, *, limbs: int, group: in
     return found
 
 
-def lifted(polynomial: Residues, *, moduli: tuple[int, ...], special: int, group: int) -> Residues:
+def lifted(
+    polynomial: Residues, *, moduli: tuple[int, ...], special: int, group: int, each: Each = serially
+) -> Residues:
     """The digits of a polynomial, centred, modulo all primes: what its rotations and products have in common.
 
     Args:
@@ -77,6 +89,7 @@ def lifted(polynomial: Residues, *, moduli: tuple[int, ...], special: int, group
         moduli: of the limbs.
         special: the prime that keys are switched in.
         group: limbs of a digit.
+        each: how digits are shared out.
 
     Returns:
         [digits, limbs + 1, degree] in NTT form.
@@ -86,26 +99,24 @@ def lifted(polynomial: Residues, *, moduli: tuple[int, ...], special: int, group
     """
     if polynomial.ndim != 2 or polynomial.shape[0] != len(moduli) or group < 1:
         raise ValueError("a polynomial is [limbs, degree], and a digit has at least one limb")
-    plain = to_coefficients(polynomial, moduli=moduli)
     onto = (*moduli, special)
     out = np.empty((-(-len(moduli) // group), len(onto), polynomial.shape[1]), dtype=np.uint32)
-    for place, first in enumerate(range(0, len(moduli), group)):
-        past = min(first + group, len(moduli))
+
+    def digit(place: int) -> None:
+        first, past = place * group, min((place + 1) * group, len(moduli))
         own = moduli[first:past]
         half = math.prod(own) // 2
-        shifted = np.empty_like(plain[first:past])
-        _shift(plain[first:past], np.array([half % prime for prime in own], dtype=np.uint32), constants(own), shifted)
-        digits = to_digits(shifted, moduli=own)
-        others = tuple(prime for limb, prime in enumerate(onto) if not first <= limb < past)
+        plain = to_coefficients(polynomial[first:past], moduli=own)
+        _shift(plain, np.array([half % prime for prime in own], dtype=np.uint32), constants(own), plain)
+        others = onto[:first] + onto[past:]
         spread = np.empty((len(others), polynomial.shape[1]), dtype=np.uint32)
-        _carry_over(digits, constants(others), *_radices(own, others), spread)
+        _carry_over(to_digits(plain, moduli=own), constants(others), *_radices(own, others), spread)
         spread = to_evaluations(spread, moduli=others)
         # Modulo its own primes a digit is the polynomial, whose evaluations are there.
-        out[place, :first], out[place, first:past], out[place, past:] = (
-            spread[:first],
-            polynomial[first:past],
-            spread[first:],
-        )
+        out[place, :first], out[place, past:] = spread[:first], spread[first:]
+        out[place, first:past] = polynomial[first:past]
+
+    each(digit, len(out))
     return out
 
 
@@ -136,7 +147,9 @@ def switched(digits: Residues, key: Residues, *, moduli: tuple[int, ...], specia
     return sums
 
 
-def relinearised(parts: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, group: int) -> Residues:
+def relinearised(
+    parts: Residues, key: Residues, *, moduli: tuple[int, ...], special: int, group: int, each: Each = serially
+) -> Residues:
     """A ciphertext of three parts to two: [3, limbs, degree] to [2, limbs, degree].
 
     Args:
@@ -145,14 +158,28 @@ def relinearised(parts: Residues, key: Residues, *, moduli: tuple[int, ...], spe
         moduli: of the limbs.
         special: the prime that keys are switched in.
         group: limbs of a digit.
+        each: how the work is shared out.
 
     Raises:
         ValueError: for shapes that do not fit.
     """
     if parts.ndim != 3 or parts.shape[0] != 3:
         raise ValueError("a ciphertext to relinearise has three parts")
-    sums = switched(lifted(parts[2], moduli=moduli, special=special, group=group), key, moduli=moduli, special=special)
-    return add(divide_by_special(sums, moduli, special), np.ascontiguousarray(parts[:2]), moduli=moduli)
+    digits = lifted(parts[2], moduli=moduli, special=special, group=group, each=each)
+    sums = switched(digits, key, moduli=moduli, special=special)
+    return add(_divided(sums, moduli, special, each), np.ascontiguousarray(parts[:2]), moduli=moduli)
+
+
+def _divided(sums: Residues, moduli: tuple[int, ...], special: int, each: Each) -> Residues:
+    """[..., limbs + 1, degree] to [..., limbs, degree]."""
+    flat = sums.reshape(-1, *sums.shape[-2:])
+    out = np.empty((len(flat), len(moduli), sums.shape[-1]), dtype=np.uint32)
+
+    def row(place: int) -> None:
+        out[place] = divide_by_special(flat[place], moduli, special)
+
+    each(row, len(flat))
+    return out.reshape(*sums.shape[:-2], *out.shape[1:])
 
 
 def rotations_sum(
@@ -163,6 +190,7 @@ def rotations_sum(
     special: int,
     group: int,
     itself: bool = True,
+    each: Each = serially,
 ) -> Residues:
     """A ciphertext and its rotations by all given Galois elements, added up.
 
@@ -173,6 +201,7 @@ def rotations_sum(
         special: the prime that keys are switched in.
         group: limbs of a digit.
         itself: whether the ciphertext is one of the terms; without it there must be a key.
+        each: how the work is shared out; results do not depend on it.
 
     Returns:
         [2, limbs, degree].
@@ -184,15 +213,22 @@ def rotations_sum(
         raise ValueError("a ciphertext to rotate has two parts, and there must be something to add up")
     if not keys:
         return parts
-    digits = lifted(parts[1], moduli=moduli, special=special, group=group)
+    digits = lifted(parts[1], moduli=moduli, special=special, group=group, each=each)
     whole = (*moduli, special)
     total = np.zeros((2, len(whole), parts.shape[2]), dtype=np.uint32)
     base = parts.copy() if itself else np.zeros_like(parts)
-    for element, key in keys.items():
+    terms, lock = list(keys.items()), Lock()
+
+    def term(place: int) -> None:
+        element, key = terms[place]
         turn = permutation(element, parts.shape[2])
-        _add_turned(switched(digits, key, moduli=moduli, special=special), turn, constants(whole), total)
-        _add_turned(parts[:1], turn, constants(moduli), base)
-    return add(divide_by_special(total, moduli, special), base, moduli=moduli)
+        one = switched(digits, key, moduli=moduli, special=special)
+        with lock:
+            _add_turned(one, turn, constants(whole), total)
+            _add_turned(parts[:1], turn, constants(moduli), base)
+
+    each(term, len(terms))
+    return add(_divided(total, moduli, special, each), base, moduli=moduli)
 
 
 def weighted_rotations(
@@ -203,6 +239,7 @@ def weighted_rotations(
     moduli: tuple[int, ...],
     special: int,
     group: int,
+    each: Each = serially,
 ) -> Residues:
     """Sums of a ciphertext and its rotations, each times a plaintext; several such sums of the same rotations.
 
@@ -214,6 +251,7 @@ def weighted_rotations(
         moduli: of the limbs.
         special: the prime that keys are switched in.
         group: limbs of a digit.
+        each: how the work is shared out; results do not depend on it.
 
     Returns:
         [sums, 2, limbs, degree].
@@ -233,15 +271,21 @@ def weighted_rotations(
         _add_product(parts, factor[0, :limbs], whole, out[which])
     if not keys:
         return out
-    digits = lifted(parts[1], moduli=moduli, special=special, group=group)
+    digits = lifted(parts[1], moduli=moduli, special=special, group=group, each=each)
     raised = np.zeros((len(factors), 2, limbs + 1, degree), dtype=np.uint32)
-    for place, (element, key) in enumerate(keys.items(), start=1):
+    terms, lock = list(keys.items()), Lock()
+
+    def term(place: int) -> None:
+        element, key = terms[place]
         one = apply_galois(switched(digits, key, moduli=moduli, special=special), element)
         first = apply_galois(parts[:1], element)
-        for which, factor in enumerate(factors):
-            _add_product(one, factor[place], whole, raised[which])
-            _add_product(first, factor[place, :limbs], whole, out[which, :1])
-    return add(divide_by_special(raised, moduli, special), out, moduli=moduli)
+        with lock:
+            for which, factor in enumerate(factors):
+                _add_product(one, factor[1 + place], whole, raised[which])
+                _add_product(first, factor[1 + place, :limbs], whole, out[which, :1])
+
+    each(term, len(terms))
+    return add(_divided(raised, moduli, special, each), out, moduli=moduli)
 
 
 @njit

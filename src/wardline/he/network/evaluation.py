@@ -59,8 +59,9 @@ def replies(
     part cannot be told from uniform under the ring-LWE assumption. The bound on what the noise covers takes rounding
     errors as independent and uniform, as is usual for CKKS, and nine standard deviations. It does not protect against
     what outputs say themselves: rows must be metered, since enough outputs determine a network. Rows beyond the
-    ranges make noise larger by as much as they and what comes of them are, and take as much from the 40 bits. A client
-    that makes keys or ciphertexts dishonestly may learn more.
+    ranges make noise larger by as much as they and what comes of them are, and take as much from the 40 bits; a single
+    one of which a number wraps around its modulus (from four times its reach on) spoils all rows of its batch, whose
+    outputs are then far too large. A client that makes keys or ciphertexts dishonestly may learn more.
 
     References: Gentry 2009, section 8.4 (flooding); Li, Micciancio, Schultz, Sorrell 2022 (flooding for CKKS).
     """

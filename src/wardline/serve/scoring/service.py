@@ -183,6 +183,8 @@ class Scoring:
                 limits=self._frame_limits,
                 binding=binding,
             )
+            received = len(frame)
+            del frame  # hundreds of megabytes for some models, which an evaluation needs
             self._evaluator.check_columns(columns)
             if part == 0:
                 self._charge(client, asked)
@@ -190,7 +192,7 @@ class Scoring:
                 raise Refusal(Reason.LATE, "nobody waits for the answer")
             replies = self._computed(columns, keys, rows=min(full, asked.rows - part * full))
             answer = write_replies(replies, session=opened.session, binding=binding)
-            self.metrics.traffic(received=len(frame), sent=len(answer))
+            self.metrics.traffic(received=received, sent=len(answer))
             yield from in_chunks(answer)
         _end(messages)
 

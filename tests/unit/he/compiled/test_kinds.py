@@ -18,7 +18,8 @@ from wardline.he.compiled.kinds import KINDS
 from wardline.serve.scoring import server, service
 for kind in KINDS:
     kind.public, kind.{side}
-print([name for name in sys.modules if name.startswith(("tenseal", "zstandard", "wardline.he.seal", "torch", "sklearn"))])
+heavy = ("tenseal", "zstandard", "wardline.he.seal", "torch", "sklearn")
+print([name for name in sys.modules if name.startswith(heavy)])
 """
 
 

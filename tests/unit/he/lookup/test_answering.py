@@ -46,7 +46,7 @@ def shrunk(parts: np.ndarray, small, limbs: int) -> np.ndarray:
     return parts
 
 
-@pytest.mark.parametrize("index", [0, 10, 11, 35, 66, RECORDS - 1])
+@pytest.mark.parametrize("index", [0, 9, 10, 35, RECORDS - 1])
 def test_the_record_comes_out(small, index: int) -> None:
     found = read_record(small.lattice, small.plan, reply_to(small, index))
     assert found == small.records[index].tobytes()
@@ -105,10 +105,10 @@ def extreme(small_plain_bits: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("plain_bits", [45, 16])
 def test_noise_is_as_predicted_for_the_worst_records(plain_bits: int, other_small: Callable[..., Any]) -> None:
     # With 45 bits the noise comes from the records, with 16 from the gates. Each estimate of a standard deviation is
-    # from 3 x 8192 coefficients, whose relative error is about half a percent.
+    # from 2 x 8192 coefficients, whose relative error is about half a percent.
     small = other_small(extreme(plain_bits, 2), plain_bits=plain_bits)
     assert np.abs(split_bits(small.records, plain_bits)[:, :-1] - (1 << plain_bits - 1)).max() <= 1 << plain_bits - 1
-    found = np.concatenate([small.noise(bare(small, index), index) for index in (4, 33, 79)])
+    found = np.concatenate([small.noise(bare(small, index), index) for index in (33, 79)])
     assert 0.75 < found.std() / small.plan.noise() < 1.1
     assert np.abs(found).max() < 8 * small.plan.noise()
 
@@ -240,7 +240,7 @@ def test_layouts_of_every_kind_are_looked_up_in(
     build_database(tmp_path, records, plan=plan)
     database = open_database(tmp_path)
     keys = expand_keys(lookup_keys(small.lattice, plan))
-    for index in {0, count // 2, count - 1, min(count - 1, plan.places - 1), min(count - 1, plan.places)}:
+    for index in {count - 1, min(count - 1, plan.places - 1), min(count - 1, plan.places)}:
         reply = answer_question(ask_record(small.lattice, plan, index), keys, database=database)
         assert read_record(small.lattice, plan, reply) == records[index].tobytes()
 

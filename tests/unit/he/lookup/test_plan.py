@@ -15,7 +15,7 @@ from wardline.he.lookup.plan import LookupPlan, plan_lookup
 from wardline.he.parameters import Parameters
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(records=st.integers(1, 3_000_000), record_bytes=st.integers(1, 20_000))
 def test_every_record_has_a_place_and_every_question_fits(records: int, record_bytes: int) -> None:
     plan = plan_lookup(records, record_bytes)

@@ -17,7 +17,7 @@ from wardline.he.lookup.plan import plan_lookup
 from wardline.he.lookup.records import decode_row, encode_rows, from_coefficients, to_coefficients
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.binary(min_size=1, max_size=400), plain_bits=st.integers(8, 45))
 def test_bytes_come_back(data: bytes, plain_bits: int) -> None:
     plan = plan_lookup(3, len(data))
