@@ -33,7 +33,6 @@ from wardline.he.diagonal.choice import plan_diagonal, unsafe_plan_unprotected_d
 from wardline.he.diagonal.evaluation import replies, unsafe_replies
 from wardline.he.diagonal.keys import gathered
 from wardline.he.diagonal.rows import decrypt_outputs, encrypt_rows, unsafe_raw_outputs
-from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.seal.bridge import SealLattice
 
 Floats = np.ndarray[Any, Any]
@@ -46,6 +45,7 @@ def main() -> None:
     options.add_argument("--random", action="store_true", help="an untrained network on noise")
     options.add_argument("--images", type=int, default=20)
     options.add_argument("--only", choices=("protected", "unprotected"))
+    options.add_argument("--threads", type=int, default=1, help="also the wall time of so many against one")
     options.add_argument("--trials", type=int, help="random small networks in place of images")
     chosen = options.parse_args()
     print(f"numpy {np.__version__}, {platform.machine()}, {os.cpu_count()} CPUs\n")
@@ -61,17 +61,17 @@ def main() -> None:
         sample, x, y = images(chosen.images)
     for kind in ("unprotected", "protected"):
         if chosen.only in (None, kind):
-            measure(kind, program, sample, x, y)
+            measure(kind, program, sample, x, y, threads=chosen.threads)
 
 
-def measure(kind: str, program: Program, sample: Floats, x: Floats, y: Floats | None) -> None:
+def measure(kind: str, program: Program, sample: Floats, x: Floats, y: Floats | None, *, threads: int) -> None:
     """One plan, all images, one table."""
     choose = plan_diagonal if kind == "protected" else unsafe_plan_unprotected_diagonal
     spent, (plan, secret) = clock(lambda: choose(program, sample))
     print(f"## {kind}\n\n```\n{plan.explain()}\n```\n", flush=True)
     lattice = SealLattice.generate(plan.parameters)
     made, seeded = clock(lambda: lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps))
-    readied, ready = clock(lambda: gathered(plan, expand_keys(seeded)))
+    readied, ready = clock(lambda: gathered(plan, seeded))
     answer: Callable[..., Any] = replies if kind == "protected" else unsafe_replies
     answer(next(iter(encrypt_rows(lattice, plan, x))), ready, plan=plan, secret=secret)  # compiles
     times: dict[str, list[tuple[float, float]]] = {"encrypt": [], "server": [], "decrypt": []}
@@ -83,6 +83,13 @@ def measure(kind: str, program: Program, sample: Floats, x: Floats, y: Floats | 
         decrypting, outputs[row] = clock(lambda reply=reply: decrypt_outputs(lattice, plan, [reply], rows=1)[0])
         for name, found in (("encrypt", encrypting), ("server", serving), ("decrypt", decrypting)):
             times[name].append(found)
+    walls = {
+        count: min(
+            clock(lambda count=count: answer(columns, ready, plan=plan, secret=secret, threads=count))[0][1]
+            for _ in range(10)
+        )
+        for count in (1, threads)
+    }
     tracemalloc.start()
     answer(columns, ready, plan=plan, secret=secret)
     peak = tracemalloc.get_traced_memory()[1]
@@ -112,6 +119,8 @@ def measure(kind: str, program: Program, sample: Floats, x: Floats, y: Floats | 
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}",
         ),
     ]
+    if threads > 1:
+        lines.append((f"wall time of one thread over {threads}, best of ten", f"{walls[1] / walls[threads]:.2f}"))
     if y is not None:
         lines.append(("accuracy, plain", f"{100 * (right == y).mean():.2f} %"))
         lines.append(("accuracy, encrypted", f"{100 * (decided == y).mean():.2f} %"))
@@ -149,7 +158,7 @@ def trials(count: int) -> None:
         sample = generator.normal(size=(300, widths[0]))
         plan, secret = unsafe_plan_unprotected_diagonal(program, sample)
         lattice = SealLattice.generate(plan.parameters)
-        keys = expand_keys(lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps))
+        keys = gathered(plan, lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps))
         (columns,) = encrypt_rows(lattice, plan, sample[:1])
         reply = unsafe_replies(columns, keys, plan=plan, secret=secret)
         noise = unsafe_raw_outputs(lattice, plan, [reply], rows=1) - secret.simulate(sample[:1], plan)

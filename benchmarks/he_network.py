@@ -6,8 +6,8 @@
 
 Times are CPU seconds of this process with one thread (set OMP_NUM_THREADS=1), everything compiled before. A batch of
 the protected network has room for 8192 images, one of the other for 4096; a batch that is not full takes as long, so
-times for an image are given for full batches. `--threads 2` also measures the wall time of two threads against one,
-which says something on an idle machine only.
+times for an image are given for full batches. `he_threads.py` measures a second thread, `he_cnn_peers.py` other
+libraries, and `he_batches.py` memory and fewer images at a time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ def main() -> None:
     options.add_argument("--random", action="store_true", help="an untrained network on noise")
     options.add_argument("--images", type=int, default=4096)
     options.add_argument("--only", choices=("protected", "unprotected"))
-    options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
     if chosen.random or chosen.folder is None:
         generator = np.random.default_rng(0)
@@ -59,7 +58,7 @@ def main() -> None:
     warm_up()
     for kind in ("unprotected", "protected"):
         if chosen.only in (None, kind):
-            measure(kind, program, sample, x, y, threads=chosen.threads)
+            measure(kind, program, sample, x, y)
 
 
 def images(count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -119,8 +118,6 @@ def measure(
     sample: np.ndarray[Any, Any],
     x: np.ndarray[Any, Any],
     y: np.ndarray[Any, Any] | None,
-    *,
-    threads: int,
 ) -> None:
     """One plan, all images, one table."""
     choose = plan_network if kind == "protected" else unsafe_plan_unprotected_network
@@ -129,16 +126,11 @@ def measure(
     lattice = SealLattice.generate(plan.parameters)
     keys = expand_keys(lattice.evaluation_keys(relinearisation=True))
     spent = {"encrypt": 0.0, "server": 0.0, "decrypt": 0.0}
-    walls: dict[int, float] = {}
 
-    def serve(columns: Any, count: int) -> tuple[Ciphertext, ...]:
-        began = time.perf_counter()
+    def serve(columns: Any) -> tuple[Ciphertext, ...]:
         if kind == "protected":
-            found = replies(columns, keys, plan=plan, secret=secret, threads=count)
-        else:
-            found = unsafe_replies(columns, keys, plan=plan, secret=secret, threads=count)
-        walls[count] = time.perf_counter() - began
-        return found
+            return replies(columns, keys, plan=plan, secret=secret)
+        return unsafe_replies(columns, keys, plan=plan, secret=secret)
 
     answers = []
     batches = math.ceil(len(x) / plan.rows)
@@ -146,10 +138,8 @@ def measure(
     for columns in encrypt_rows(lattice, plan, x):
         spent["encrypt"] += time.process_time() - clock
         clock = time.process_time()
-        answers.append(serve(columns, 1))
+        answers.append(serve(columns))
         spent["server"] += time.process_time() - clock
-        if threads > 1:
-            serve(columns, threads)
         clock = time.process_time()
     outputs = decrypt_outputs(lattice, plan, answers, rows=len(x))
     spent["decrypt"] += time.process_time() - clock
@@ -175,8 +165,6 @@ def measure(
     if y is not None:
         lines.append(("accuracy, plain", f"{100 * (right == y).mean():.2f} %"))
         lines.append(("accuracy, encrypted", f"{100 * (decided == y).mean():.2f} %"))
-    if threads > 1:
-        lines.append((f"wall time of one thread over {threads}", f"{walls[1] / walls[threads]:.2f}"))
     print(f"| {kind} | |\n| --- | ---: |")
     for name, value in lines:
         print(f"| {name} | {value} |")

@@ -40,7 +40,7 @@ BATCHES = 64
 MOST_FOREIGN = 0.03
 """A turn counts if other processes took less than this share of one processor meanwhile."""
 MOST_SECONDS = 120.0
-"""For a line, if turns are disturbed."""
+"""For a line, if turns are disturbed: then it says so, and shows no figure."""
 
 
 def ratios(name: str, work: Callable[[int], object], *, threads: int, turns: int) -> None:

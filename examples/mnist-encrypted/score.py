@@ -1,7 +1,7 @@
 """MNIST on encrypted images: compiles the network that train.py saved, serves it, scores held-out images over gRPC.
 
     python examples/mnist-encrypted/score.py results            # 8,192 images
-    python examples/mnist-encrypted/score.py results --images 64
+    python examples/mnist-encrypted/score.py results --images 12 --single # one image at a time, with little delay
 
 Writes results/figures.json. `WARDLINE_DATA` is the folder of the data sets. The service is a process of its own.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from wardline.core import Seeds
-from wardline.he.compiled.compiling import compile_model
+from wardline.he.compiled.compiling import compile_model, compile_single
 from wardline.he.compiled.folder import write_model
 from wardline.he.compiler.store import load_program
 from wardline.he.seal.bridge import SealLattice
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where train.py wrote its program")
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--seed", type=int, default=0, help="that of training")
+    parser.add_argument("--single", action="store_true", help="one image at a time")
     parser.add_argument("--threads", type=int, default=1, help="of the service")
     chosen = parser.parse_args()
     program = load_program(chosen.folder)
@@ -62,7 +63,7 @@ def main() -> None:
     x, y, sample = images(Path(os.environ["WARDLINE_DATA"]) / "mnist" / "train.npz", chosen.seed, half=half)
     x, y = x[: chosen.images], y[: chosen.images]
     start = time.perf_counter()
-    compiled = compile_model(program, sample)
+    compiled = (compile_single if chosen.single else compile_model)(program, sample)
     compile_seconds = time.perf_counter() - start
     plan = compiled.public.plan
     print(f"{plan.explain()}\n{compiled.fidelity}\n")

@@ -224,3 +224,25 @@ def test_a_model_that_needs_more_memory_than_there_is_does_not_come_up(service: 
     with pytest.raises(ServiceError), trial_service(model, tmp_path, rows=1, options=("--memory", "0.001")):
         pass
     assert "GiB of memory" in (tmp_path / "log").read_text()
+
+
+def test_a_network_scores_one_row_at_a_time(service: TrialService, tmp_path: Path) -> None:
+    folder = service.folder.parent
+    he(
+        *("compile", folder / "model.onnx", "--sample", folder / "sample.csv", "--features", "a,b,c", "--single"),
+        *("--agreement", "0.95", "--out", tmp_path / "model"),
+    )
+    public = read_public(tmp_path / "model")
+    assert public.kind.name == "diagonal"
+    lattice = SealLattice.generate(public.plan.parameters)
+    with (
+        trial_service(tmp_path / "model", tmp_path / "service", rows=10) as single,
+        single.connect("client") as connection,
+    ):
+        client = ScoringClient(connection, lattice)
+        rows = sample(3)
+        found = client.score(rows)
+        assert connection.rows_left(client.keys) == 7
+        with pytest.raises(BudgetError):
+            client.score(sample(8))
+    assert np.abs(found - plain(rows)).max() < 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wardline.core import Seeds, UsageError, need
+from wardline.core import UsageError, need
 from wardline.he.compiled.evaluator import Evaluator
+from wardline.he.compiled.fidelity import Fidelity, fidelity_of, shortfall, simulate
 from wardline.he.compiled.folder import PackedWeights, pack_weights
-from wardline.he.compiled.kinds import Plan, kind_of
+from wardline.he.compiled.kinds import Plan
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.compiled.sources import program_of
 from wardline.he.compiler.calibration import calibrate
@@ -23,14 +23,13 @@ from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.polynomials import fit_activations
 from wardline.he.compiler.program import Gives, Meaning, Program
 from wardline.he.diagonal.choice import plan_diagonal
-from wardline.he.diagonal.plan import DiagonalPlan, DiagonalWeights
 from wardline.he.forest.choice import plan_forest
-from wardline.he.forest.plan import ForestPlan, ForestWeights
 from wardline.he.forest.trees import Forest
-from wardline.he.linear.plan import Floats, LinearPlan, LinearWeights, encode, plan_linear
+from wardline.he.linear.plan import Floats, plan_linear
 from wardline.he.network.choice import plan_network
-from wardline.he.network.plan import NetworkPlan, NetworkWeights
 from wardline.he.ranges import OutOfRange
+
+__all__ = ["Compiled", "Fidelity", "compile_linear", "compile_model", "compile_single", "simulate"]
 
 _SHARES = (5e-3, 2e-3, 5e-4, 1e-4, 2.5e-5)
 """Errors, as shares of the scores' spread, that are tried in turn until enough decisions agree: the larger, the fewer
@@ -40,34 +39,6 @@ _DEGREES = (2, 3, 4)
 """Of the polynomials in the place of activations, tried in turn."""
 
 _FEW = 512  # rows of a sample in whose slots a network is simulated
-
-_MOST_OFF = 0.05
-"""Values that decide nothing may be off by so much of their spread."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How a compiled model compares with the plain one, over the sample, in the simulated mode.
-
-    Attributes:
-        rows: of the sample.
-        agreement: share of them with equal decisions; None for outputs that decide nothing.
-        share: of the outputs' spread, that rounded scores are typically off by.
-        largest_error: of a rounded score.
-        deviation: root of the mean squared error of rounded scores.
-    """
-
-    rows: int
-    agreement: float | None
-    largest_error: float
-    deviation: float
-    share: float
-
-    def __str__(self) -> str:
-        decided = "" if self.agreement is None else f"decisions equal on {self.agreement:.4%} of them, "
-        return (
-            f"{self.rows} rows simulated: {decided}errors {self.deviation:.2g} typical, {self.largest_error:.2g} most"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -198,8 +169,8 @@ def _first_that_does(
         if isinstance(trial, str):
             reached = trial
             continue
-        fidelity = _fidelity(program.meaning, plain, simulate(trial.plan, trial.secret, rows))
-        short = _shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and not asked)
+        fidelity = fidelity_of(program.meaning, plain, simulate(trial.plan, trial.secret, rows))
+        short = shortfall(fidelity, trial.plan, agreement=agreement, first=trial.first and not asked)
         if short is None:
             return _compiled(
                 trial.plan,
@@ -293,8 +264,8 @@ def _network_plans(
     for degree in _DEGREES if activated and not single else _DEGREES[:1]:
         fitted, _ = fit_activations(program, rows, degree=degree, margin=margin)
         if activated:
-            off = _fidelity(program.meaning, plain, fitted.evaluate(rows))
-            short = _shortfall(off, None, agreement=agreement, first=False)
+            off = fidelity_of(program.meaning, plain, fitted.evaluate(rows))
+            short = shortfall(off, None, agreement=agreement, first=False)
             if short is not None:
                 yield f"with activations fitted by polynomials of degree {degree}, {short}"
                 continue
@@ -306,70 +277,6 @@ def _network_plans(
                     yield str(failed)
                 break
             yield _Trial(plan=plan, secret=secret, first=one == wanted[0])
-
-
-def simulate(plan: Plan, secret: Any, rows: Floats) -> Floats:
-    """Rounded scores as a client would get them, with noise of the size that encryption adds: [rows, outputs].
-
-    The noise is of a fixed seed and of an experiment's quality: nothing is protected here.
-
-    Args:
-        plan: of the model.
-        secret: its integers.
-        rows: finite numbers [rows, features].
-
-    Raises:
-        TypeError: for a plan of no kind that can be simulated here.
-    """
-    generator = Seeds(0).numpy("noise of a compiled model")
-    if isinstance(plan, (NetworkPlan, DiagonalPlan)):
-        assert isinstance(secret, (NetworkWeights, DiagonalWeights))
-        found: Floats = secret.simulate(rows, plan, random=generator)  # type: ignore[arg-type]  # they belong together
-        return found
-    if isinstance(plan, ForestPlan):
-        assert isinstance(secret, ForestWeights)
-        return secret.simulate(rows, plan)
-    if not isinstance(plan, LinearPlan):
-        raise TypeError(f"a {kind_of(plan).name} model is simulated by its own weights")
-    assert isinstance(secret, LinearWeights)
-    parameters = plan.parameters
-    assert parameters.plain_modulus is not None
-    exact = secret.scores(encode(plan, rows), plan)
-    unit = parameters.plain_modulus / plan.scale * plan.units
-    flood = 2.0**plan.flood_bits * unit / math.prod(parameters.moduli)
-    spread = math.sqrt((1 + 2 / 3 * parameters.degree) / 12) * unit / parameters.moduli[0]
-    noise = generator.uniform(-1.0, 1.0, exact.shape) * flood + generator.normal(0.0, 1.0, exact.shape) * spread
-    return plan.rounded(exact + noise)
-
-
-def _fidelity(meaning: Meaning, plain: Floats, found: Floats) -> Fidelity:
-    off = np.abs(found - plain)
-    agreement = None
-    if meaning.gives != "values":
-        agreement = float((meaning.decide(found) == meaning.decide(plain)).mean())
-    deviation = float(np.sqrt((off**2).mean()))
-    spread = float(np.sqrt(plain.var(axis=0).mean()))
-    return Fidelity(
-        rows=len(plain),
-        agreement=agreement,
-        largest_error=float(off.max()),
-        deviation=deviation,
-        share=deviation / spread if spread else math.inf,
-    )
-
-
-def _shortfall(fidelity: Fidelity, plan: Plan | None, *, agreement: float, first: bool) -> str | None:
-    """What a compiled model lacks; None if it may be served."""
-    if isinstance(plan, LinearPlan) and fidelity.largest_error > plan.worst + plan.step / 2:
-        return f"a simulated score is off by {fidelity.largest_error:.2g}, more than the plan's bound"
-    if fidelity.agreement is None:
-        if fidelity.share <= _MOST_OFF:
-            return None
-        return f"values are off by {fidelity.share:.2g} of their spread, and {_MOST_OFF} is allowed"
-    # The largest error is taken if it leaves a margin: half of the decisions that may differ.
-    if fidelity.agreement >= ((1 + agreement) / 2 if first else agreement):
-        return None
-    return f"decisions agree on {fidelity.agreement:.4%} of the sample, and {agreement:.4%} is wanted"
 
 
 def _compiled(
@@ -414,6 +321,6 @@ def _compiled_forest(
         forest = need("wardline.he.forest.reading", extra="data").read_forest(model, features=features)
     rows = np.asarray(sample, dtype=np.float64)
     plan, secret = plan_forest(forest, rows, error=error, agreement=agreement)
-    fidelity = _fidelity(forest.meaning, forest.evaluate(rows), secret.simulate(rows, plan))
+    fidelity = fidelity_of(forest.meaning, forest.evaluate(rows), secret.simulate(rows, plan))
     names = tuple(features) or forest.names
     return _compiled(plan, secret, fidelity, features=names, meaning=forest.meaning, out_of_range=out_of_range)

@@ -74,7 +74,7 @@ def seconds(
         plan: of a linear model, a network on batch columns, or one on diagonals.
         speeds: the server's, see `speeds.measure_speeds`.
         rows: at least 1.
-        threads: of the server, each with a processor of its own. A batch on diagonals uses one.
+        threads: of the server, each with a processor of its own.
         secret: a network's integers, if they are there; without them its first layer is taken for a dense one, see
             `work.work_of`.
         client: the client's, see `client.measure_client_speeds`.

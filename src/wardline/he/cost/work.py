@@ -142,27 +142,29 @@ def _bent(layer: LayerPlan, degree: int) -> Work:
 def _diagonal(plan: DiagonalPlan) -> Shares:
     degree = plan.parameters.degree
     moduli = len(plan.parameters.moduli)
-    total = Work(expanded=plan.ciphertexts * moduli * degree)
+    shared, alone = Work(), Work(expanded=plan.ciphertexts * moduli * degree)
     for index, layer in enumerate(plan.layers):
         if index and plan.layers[index - 1].squared:
-            total += Work(passed=4 * layer.limbs * degree) + _switched(layer, degree)
-        total += _moved(plan, layer, index) + dropped(layer.limbs, layer.dropped, degree)
+            shared += _switched(layer, degree)
+            alone += Work(passed=4 * layer.limbs * degree)
+        if layer.move.source is None:
+            alone += Work(passed=4 * plan.ciphertexts * layer.limbs * degree)
+        shared += _rotated(layer, degree)
+        alone += dropped(layer.limbs, layer.dropped, degree)
     last = plan.layers[-1]
     left = last.limbs - last.dropped
     if plan.flood_bits is not None:
-        total += _hidden(1, degree, left, transforms=4 * left) + dropped(left, left - plan.reply_limbs, degree)
-        total += Work(transforms=2 * plan.reply_limbs)
-    return Shares(shared=Work(), alone=total)
+        alone += _hidden(1, degree, left, transforms=4 * left) + dropped(left, left - plan.reply_limbs, degree)
+        alone += Work(transforms=2 * plan.reply_limbs)
+    return Shares(shared=shared, alone=alone)
 
 
-def _moved(plan: DiagonalPlan, layer: StepPlan, index: int) -> Work:
-    """Rotations of one step, and the products with its weights."""
-    degree, move = plan.parameters.degree, layer.move
-    primes = layer.limbs + 1
-    if index == 0 and move.source is None:
-        total = Work(passed=4 * plan.ciphertexts * layer.limbs * degree)
-    else:
-        total = Work(passed=3 * move.giants * len(move.babies) * primes * degree)
+def _rotated(layer: StepPlan, degree: int) -> Work:
+    """Rotations of one step, and the products with its weights between them."""
+    move = layer.move
+    total = Work()
+    if move.source is not None:
+        total += Work(passed=3 * move.giants * len(move.babies) * (layer.limbs + 1) * degree)
         if len(move.babies) > 1:
             total += _lifted(layer, degree) + _key_product(layer, degree) * (len(move.babies) - 1)
             total += _divided(layer, degree) * move.giants

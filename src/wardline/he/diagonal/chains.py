@@ -123,10 +123,11 @@ def _chain(network: Network, found: Rounded, degree: int, sizes: tuple[int, int,
     wanted = [bits] * (len(moves) - 1) + [bits + round(math.log2(summed) / 2)]
     # The first drop takes the weights' scale away. Where keys are switched before it, it is larger, for room between
     # their noise and that of rounding.
-    first = max(fewest, math.ceil(log_weights[0]), least)
-    input_scale = 2.0 ** (wanted[0] + first - int(log_weights[0]))
+    size = max(math.ceil(log_weights[0]), least, fewest)
+    first = split(size, fewest, at_least=not spare)
+    input_scale = 2.0 ** (wanted[0] + max(size, sum(first)) - int(log_weights[0]))
     finder = Finder(degree, special=len(moves) > 1 or bool(moves[0].rotations))
-    scales = [input_scale * found.scales[0] / finder.take(split(first, fewest))]
+    scales = [input_scale * found.scales[0] / finder.take(first)]
     for one, target in zip(found.scales[1:], wanted[1:], strict=True):
         product = scales[-1] ** 2 * one
         dropped = math.floor(math.log2(product)) - target

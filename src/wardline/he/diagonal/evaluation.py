@@ -146,7 +146,7 @@ class _Evaluation:
         """[2, limbs, degree] at the last layer's scale."""
         plan = self._plan
         parts = np.stack([columns.c0, expand(columns.seeds, plan.parameters)], axis=1)
-        values = parts[0]
+        values: Residues = parts[0]
         for index, (layer, one) in enumerate(zip(plan.layers, self._secret.layers, strict=True)):
             moduli = plan.parameters.moduli[: layer.limbs]
             if index == 0 and layer.move.source is None:

@@ -15,6 +15,10 @@ from wardline.he.cost.client import ClientSpeeds
 from wardline.he.cost.prediction import seconds
 from wardline.he.cost.speeds import Speeds, measure_speeds
 from wardline.he.cost.work import Work
+from wardline.he.diagonal.choice import plan_diagonal
+from wardline.he.diagonal.evaluation import replies as answer
+from wardline.he.diagonal.keys import gathered
+from wardline.he.kernels.transform import galois_element
 from wardline.he.linear.evaluation import scores
 from wardline.he.linear.plan import plan_linear
 from wardline.he.network.choice import plan_network
@@ -40,15 +44,19 @@ def linear(features: int, outputs: int = 1):
     return plan_linear(weights, bias, low=x.min(0), high=x.max(0), sample=x)
 
 
-def network():
+def program() -> tuple[Program, np.ndarray]:
     generator = np.random.default_rng(1)
     layers = (
         Affine(weights=generator.normal(size=(48, 24)) / 5, offset=np.ones(48)),
         Polynomial(coefficients=(0.0, 0.0, 1.0), units=48, interval=(-4.0, 4.0)),
         Affine(weights=generator.normal(size=(8, 48)) / 7, offset=np.ones(8)),
     )
-    program = Program(input_shape=(24,), layers=layers, meaning=Meaning(gives="values"))
-    return plan_network(program, generator.normal(size=(100, 24)))
+    made = Program(input_shape=(24,), layers=layers, meaning=Meaning(gives="values"))
+    return made, generator.normal(size=(100, 24))
+
+
+def network():
+    return plan_network(*program())
 
 
 def uniform(parameters: Parameters, primes: tuple[int, ...], *leading: int) -> np.ndarray:
@@ -59,7 +67,7 @@ def uniform(parameters: Parameters, primes: tuple[int, ...], *leading: int) -> n
 
 
 def columns_and_keys(plan, form: str, scale: float) -> tuple[SeededColumns, EvaluationKeys]:
-    parameters, count = plan.parameters, plan.inputs
+    parameters, count = plan.parameters, getattr(plan, "ciphertexts", plan.inputs)
     moduli = parameters.moduli
     columns = SeededColumns(
         parameters=parameters,
@@ -70,7 +78,8 @@ def columns_and_keys(plan, form: str, scale: float) -> tuple[SeededColumns, Eval
     )
     key = None if parameters.special is None else uniform(parameters, parameters.primes, len(moduli), 2)
     public = uniform(parameters, moduli, 2)
-    return columns, EvaluationKeys(parameters=parameters, public=public, relinearisation=key)
+    steps = {galois_element(step, parameters.degree): key for step in getattr(plan, "steps", ())}
+    return columns, EvaluationKeys(parameters=parameters, public=public, relinearisation=key, galois=steps)
 
 
 def least(work: Callable[[], object]) -> float:
@@ -85,7 +94,7 @@ def least(work: Callable[[], object]) -> float:
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, tuple[float, float]]:
-    """Seconds as measured and as predicted, of three models that spend their time in different kernels."""
+    """Seconds as measured and as predicted, of four models that spend their time in different kernels."""
     speeds = measure_speeds()
     found = {}
     for name, shape in (("many features", (120, 1)), ("many outputs", (8, 8))):
@@ -97,11 +106,23 @@ def measured() -> dict[str, tuple[float, float]]:
     columns, keys = columns_and_keys(plan, "evaluations", plan.input_scale)
     took = least(lambda: replies(columns, keys, plan=plan, secret=secret))
     found["network"] = took, seconds(plan, speeds, rows=plan.rows, secret=secret).server
+    plan, secret = plan_diagonal(*program())
+    columns, keys = columns_and_keys(plan, "evaluations", plan.input_scale)
+    ready = gathered(plan, keys)
+    took = least(lambda: answer(columns, ready, plan=plan, secret=secret))
+    found["diagonal"] = took, seconds(plan, speeds, rows=1).server
     return found
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("network", "many features"), ("many outputs", "many features"), ("network", "many outputs")]
+    ("one", "other"),
+    [
+        ("network", "many features"),
+        ("many outputs", "many features"),
+        ("network", "many outputs"),
+        ("diagonal", "network"),
+        ("diagonal", "many features"),
+    ],
 )
 def test_ratios_of_two_models_are_predicted_within_a_factor_of_two(measured, one, other):
     took, predicted = ([pair[which] for pair in (measured[one], measured[other])] for which in (0, 1))

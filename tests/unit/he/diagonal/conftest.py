@@ -52,13 +52,12 @@ def scene():
     pytest.importorskip("tenseal")
     from wardline.he.diagonal.keys import gathered
     from wardline.he.diagonal.rows import encrypt_rows
-    from wardline.he.frames.evaluation_keys import expand_keys
     from wardline.he.seal.bridge import SealLattice
 
     def make(choose, program, sample, *, rows: int = 2, **options) -> Scene:
         plan, secret = choose(program, sample, **options)
         lattice = SealLattice.generate(plan.parameters)
-        keys = expand_keys(lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps))
+        keys = lattice.evaluation_keys(relinearisation=plan.relinearises, steps=plan.steps)
         some = sample[:rows]
         columns = list(encrypt_rows(lattice, plan, some))
         return Scene(program, plan, secret, lattice, gathered(plan, keys), some, columns)

@@ -178,6 +178,20 @@ def test_two_replies_to_one_request_share_nothing(protected) -> None:
     np.testing.assert_array_equal(left.parts, right.parts)
 
 
+def test_keys_are_made_ready_from_seeds_or_drawn_out(protected) -> None:
+    """Fresh keys of the same secret: both ways give the same, which is not what the first keys gave."""
+    one = protected
+    seeded = one.lattice.evaluation_keys(relinearisation=True, steps=one.plan.steps)
+    whole = expand_keys(seeded)
+    found = [
+        unsafe_replies(one.columns[0], keys, plan=one.plan, secret=one.secret)[0].parts
+        for keys in (gathered(one.plan, seeded), gathered(one.plan, whole), whole, one.keys)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert (found[0] == found[3]).mean() < 1e-3
+
+
 def test_threads_change_nothing(protected) -> None:
     one = protected
     for columns in one.columns[:2]:
