@@ -121,7 +121,7 @@ def linear(x: np.ndarray[Any, Any]) -> Measured:
         return next(iter(linear_rows.encrypt_rows(lattice, plan, x[: plan.rows])))
 
     def decrypt(replies: Any) -> Any:
-        return linear_rows.decrypt_scores(lattice, plan, [replies], rows=plan.rows)
+        return linear_rows.decrypt_outputs(lattice, plan, [replies], rows=plan.rows)
 
     encrypt()
     return columns_of("linear, 20 features", plan, secret, encrypt=encrypt, serve=serve, decrypt=decrypt)

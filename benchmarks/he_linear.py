@@ -26,7 +26,7 @@ from wardline.he.frames.replies import read_replies, write_replies
 from wardline.he.frames.session import Binding, Limits, Session
 from wardline.he.linear.evaluation import scores, unsafe_sums
 from wardline.he.linear.plan import LEFT_OUT, plan_linear
-from wardline.he.linear.rows import encrypt_rows, unsafe_raw_scores
+from wardline.he.linear.rows import encrypt_rows, unsafe_raw_outputs
 from wardline.he.seal.bridge import SealLattice
 
 TURNS = 5
@@ -96,7 +96,7 @@ def ours(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, *, error: float |
                 read_replies(frame, parameters=plan.parameters, session=session, binding=binding, limits=limits)[1]
                 for frame, binding in zip(replied, bindings, strict=True)
             ]
-            return unsafe_raw_scores(lattice, plan, replies, rows=len(x))
+            return unsafe_raw_outputs(lattice, plan, replies, rows=len(x))
 
         first, sent = clock(encrypt)
         second, replied = clock(lambda sent=sent: serve(sent))
@@ -178,7 +178,7 @@ def trials(count: int) -> None:
         lattice = SealLattice.generate(plan.parameters)
         (columns,) = encrypt_rows(lattice, plan, rows)
         reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
-        off = unsafe_raw_scores(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
+        off = unsafe_raw_outputs(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
         ratios.append(float(off.std(axis=0).max()) / plan.error)
         worst = max(worst, float(np.abs(off).max()) / plan.worst)
     print(f"\n{count - refused} random models, {refused} more refused; error over the predicted one: ", end="")

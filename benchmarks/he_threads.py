@@ -36,7 +36,7 @@ from wardline.he.network.rows import encrypt_rows
 from wardline.he.seal.bridge import SealLattice
 
 FEATURES = 20
-BATCHES = 64
+BATCHES = 256
 MOST_FOREIGN = 0.03
 """A turn counts if other processes took less than this share of one processor meanwhile."""
 MOST_SECONDS = 120.0
@@ -133,7 +133,7 @@ def main() -> None:
     print(f"| | one thread, ms | one over {chosen.threads}, median | least to largest | turns undisturbed |")
     print("| --- | ---: | ---: | ---: | ---: |")
     if chosen.only != "network":
-        linear(chosen.threads, 3 * chosen.turns)
+        linear(chosen.threads, chosen.turns)
     if chosen.only != "linear":
         generator = np.random.default_rng(0)
         if chosen.folder is None:

@@ -31,7 +31,7 @@ from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.linear.evaluation import scores
 from wardline.he.linear.plan import plan_linear
 from wardline.he.linear.rows import encrypt_rows as encrypt_linear
-from wardline.he.linear.rows import unsafe_raw_scores
+from wardline.he.linear.rows import unsafe_raw_outputs as unsafe_raw_linear
 from wardline.he.network.choice import plan_network, unsafe_plan_unprotected_network
 from wardline.he.network.evaluation import replies, unsafe_replies
 from wardline.he.network.plan import NetworkWeights
@@ -59,7 +59,7 @@ def linear(generator: np.random.Generator) -> tuple[str, Ratios]:
     lattice = SealLattice.generate(plan.parameters)
     (columns,) = encrypt_linear(lattice, plan, rows)
     reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
-    off = unsafe_raw_scores(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
+    off = unsafe_raw_linear(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
     return "linear", {
         "deviation": spread(off, plan.error),
         "largest error": (float(np.abs(off).max() / plan.worst), 0.0),

@@ -28,7 +28,7 @@ import grpc
 
 from wardline.core import IntegrityError
 from wardline.he.ciphertext import SeededColumns
-from wardline.he.compiled.compiling import compile_linear, compile_model
+from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import write_model
 from wardline.he.compiled.kinds import kind_of
 from wardline.he.compiler.layers import Affine, Polynomial
@@ -543,7 +543,7 @@ def service(compiled: Any, meter: RowMeter) -> Scoring:
 
 def test_thousands_of_hostile_calls_are_refused_and_charge_nothing(account: RowMeter) -> None:
     program = Program(input_shape=(2,), layers=(LINEAR,), meaning=MEANING)
-    compiled = compile_linear(program, sample())
+    compiled = compile_model(program, sample())
     scoring = service(compiled, account)
     lattice = SealLattice.generate(compiled.public.plan.parameters)
     inside = np.clip(sample(), -1, 1)
@@ -589,7 +589,7 @@ def test_other_kinds_of_models_refuse_them_too(
 def test_a_service_that_looks_less_closely_is_found_out(account: RowMeter, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: frames of other requests are taken, or rows charged before anything was looked at."""
     program = Program(input_shape=(2,), layers=(LINEAR,), meaning=MEANING)
-    compiled = compile_linear(program, sample())
+    compiled = compile_model(program, sample())
     scoring = service(compiled, account)
     lattice = SealLattice.generate(compiled.public.plan.parameters)
     attacked = Attacked(
@@ -620,7 +620,7 @@ def test_over_the_socket_no_call_fails_the_service_or_leaves_a_trace_of_secrets(
     account: RowMeter, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     program = Program(input_shape=(2,), layers=(LINEAR,), meaning=MEANING)
-    compiled = compile_linear(program, sample())
+    compiled = compile_model(program, sample())
     write_model(tmp_path / "server" / "model", compiled.public, compiled.weights)
     make_development_certificates(tmp_path / "tls", clients=("alice", "mallory"))
 

@@ -21,7 +21,7 @@ from wardline.he.kernels.radix import integers, to_digits
 from wardline.he.kernels.zero import encryptions_of_zero
 from wardline.he.linear.evaluation import scores, unsafe_sums
 from wardline.he.linear.plan import LinearPlan, LinearWeights, plan_linear
-from wardline.he.linear.rows import encrypt_rows, unsafe_raw_scores
+from wardline.he.linear.rows import encrypt_rows, unsafe_raw_outputs
 from wardline.he.seal.bridge import SealLattice
 
 FEATURES = 20
@@ -106,5 +106,5 @@ def test_two_replies_to_the_same_request_share_nothing(
     # With 33,538,049 residues about one of 8,192 is equal by chance; more than ten have a chance below 1e-20.
     assert int((first.parts == second.parts).sum()) <= 10
     assert isinstance(first, Ciphertext)
-    raw = [unsafe_raw_scores(lattice, plan, [[one]], rows=1) for one in (first, second)]
+    raw = [unsafe_raw_outputs(lattice, plan, [[one]], rows=1) for one in (first, second)]
     assert np.abs(raw[0] - raw[1]).max() <= 2 * plan.worst

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from wardline.cli.app import cli
 from wardline.core import BudgetError, IntegrityError, ServiceError
 from wardline.crypto.keyfiles import KdfCost
-from wardline.he.compiled.compiling import compile_linear
+from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import WEIGHTS_FILE, read_public, write_model
 from wardline.he.compiled.parcels import write_keys_parcel
 from wardline.he.compiler.layers import Affine
@@ -30,7 +30,7 @@ from wardline.he.frames.evaluation_keys import keys_digest, write_evaluation_key
 from wardline.he.frames.replies import read_replies
 from wardline.he.frames.session import Binding, Session
 from wardline.he.linear.plan import LEFT_OUT
-from wardline.he.linear.rows import encrypt_rows, unsafe_raw_scores
+from wardline.he.linear.rows import encrypt_rows, unsafe_raw_outputs
 from wardline.he.seal.bridge import SealLattice
 from wardline.he.seal.keyfile import write_secret_key
 from wardline.he.seal.keys import unsafe_export_residues
@@ -126,7 +126,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("he")
     program, rows = model_and_rows(6000)
     found = Service(folder, program, rows)
-    compiled = compile_linear(program, rows[:2000])
+    compiled = compile_model(program, rows[:2000])
     write_model(folder / "server" / "model", compiled.public, compiled.weights)
     names = ("alice", "bob", "carol", "dora", "erin", "fay", "greg", "poor")
     make_development_certificates(folder / "tls", clients=names)
@@ -181,7 +181,7 @@ class Raw:
         answer = self.send([self.header(session, binding, charged or len(rows)), frame])
         plan, limits = self.public.plan, self.public.limits
         _, replies = read_replies(answer, parameters=plan.parameters, session=session, limits=limits, binding=binding)
-        return unsafe_raw_scores(self.lattice, plan, [replies], rows=len(rows))
+        return unsafe_raw_outputs(self.lattice, plan, [replies], rows=len(rows))
 
     def fresh(self) -> Binding:
         return Binding.fresh(model=self.public.digest)

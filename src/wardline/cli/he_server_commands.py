@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -31,6 +32,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--agreement", type=float, default=0.999, show_default=True, help="Least share of equal decisions.")
 @click.option("--refuse", is_flag=True, help="Have rows out of range refused by the client, not clipped.")
 @click.option("--single", is_flag=True, help="Compile a network for one row at a time, with the least delay.")
+@click.option("--batch", type=click.IntRange(min=1), help="Rows that come at a time: networks are packed for these.")
 @click.option("--out", type=_PATH, required=True, help="The folder to write.")
 @FORMAT
 def compile_model(
@@ -44,6 +46,7 @@ def compile_model(
     agreement: float,
     refuse: bool,
     single: bool,
+    batch: int | None,
     out: Path,
     output_format: str,
 ) -> None:
@@ -66,13 +69,15 @@ def compile_model(
     from wardline.he.compiled.sources import program_from_path
 
     names = tuple(features.split(",")) if features else ()
+    if single and batch is not None:
+        raise UsageError("--single and --batch exclude each other", hint="give --batch 1 to have the faster one chosen")
     if model.suffix == ".onnx" and not names:
         raise UsageError("an ONNX file does not name its features", hint="list them with --features a,b,c")
     try:
         program = program_from_path(model, features=names, gives=gives)
         if not program.features:
             raise UsageError("the model does not name its features", hint="list them with --features a,b,c")
-        compiled = (compile_single if single else compile_many)(
+        compiled = (compile_single if single else partial(compile_many, batch=batch))(
             program,
             read_rows(sample, program.features),
             error=error,
@@ -90,6 +95,7 @@ def compile_model(
         click.echo(json.dumps({**told, "kind": kind, "digest": compiled.public.digest.hex()}, indent=2))
         return
     click.echo(compiled.public.plan.explain())
+    _tell_seconds(compiled.public, secret=compiled.evaluator.secret)
     click.echo(str(compiled.fidelity))
     click.echo(f"public:  {public} (give it away)")
     click.echo(f"weights: {weights} (keep it at the server)")
@@ -112,6 +118,7 @@ def explain(*, model: Path, output_format: str) -> None:
         click.echo(json.dumps(told, indent=2))
         return
     click.echo(public.plan.explain())
+    _tell_seconds(public)
     click.echo(f"scores are rounded to multiples of {public.plan.step:.3g}, and are {_meaning(public)}")
     click.echo(f"features out of their ranges are {'clipped' if public.out_of_range == 'clip' else 'refused'}:")
     for line in public.kind.public.describe_inputs(public.plan, public.features):
@@ -211,6 +218,18 @@ def _allowance(text: str) -> tuple[str, int]:
     if not (name and equals and rows.isdecimal()):
         raise UsageError(f"{text!r} is no allowance of a client", hint="for example --client branch=5000")
     return name, int(rows)
+
+
+def _tell_seconds(public: PublicModel, *, secret: object = None) -> None:
+    """What a full batch and one row take on this machine."""
+    from wardline.he.cost.prediction import seconds
+    from wardline.he.cost.speeds import measure_speeds
+
+    plan: Any = public.plan
+    if public.kind.name == "forest":  # whose plan knows its seconds
+        return
+    for rows in sorted({1, plan.rows}):
+        click.echo(seconds(plan, measure_speeds(), rows=rows, secret=secret).explain())
 
 
 def _meaning(public: PublicModel) -> str:

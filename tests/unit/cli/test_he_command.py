@@ -56,7 +56,8 @@ def test_a_model_is_explained(folder: Path) -> None:
     assert "above 0 for grant, else refuse" in text
     told = json.loads(he("explain", folder / "compiled" / "public.json", "--format", "json").output)
     assert told["digest"] in text
-    assert [one["name"] for one in told["features"]] == list(FEATURES)
+    assert told["features"] == list(FEATURES)
+    assert "predicted for one row in one batch: server" in text
 
 
 def test_compilation_tells_its_figures_as_json(folder: Path, tmp_path: Path) -> None:

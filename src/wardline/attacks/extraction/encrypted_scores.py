@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -13,11 +12,9 @@ from wardline.attacks.extraction.encrypted_findings import ScoresAlone, correlat
 from wardline.attacks.extraction.encrypted_linear_replies import Served
 from wardline.attacks.extraction.encrypted_replies import Floats
 from wardline.he.ciphertext import EvaluationKeys
-from wardline.he.diagonal import rows as diagonal_rows
+from wardline.he.compiled.kinds import kind_of
 from wardline.he.diagonal.plan import DiagonalPlan
-from wardline.he.linear import rows as linear_rows
 from wardline.he.linear.plan import LinearPlan, LinearWeights, encode
-from wardline.he.network import rows as network_rows
 from wardline.he.network.plan import NetworkPlan
 from wardline.he.seal.bridge import SealLattice
 
@@ -146,14 +143,12 @@ def _scored(served: Served, lattice: SealLattice, keys: EvaluationKeys, scaled: 
     plan = served.public.plan
     rows = scaled * plan.half_width + plan.centre
     replies, left = [], len(rows)
-    modules = {LinearPlan: linear_rows, NetworkPlan: network_rows, DiagonalPlan: diagonal_rows}
-    module: Any = modules[type(plan)]
-    for columns in module.encrypt_rows(lattice, plan, rows):
+    client = kind_of(plan).client
+    for columns in client.encrypt_rows(lattice, plan, rows):
         count = min(plan.rows, left)
         replies.append(served.evaluate(columns, keys, rows=count))
         left -= count
-    decrypt = module.decrypt_scores if isinstance(plan, LinearPlan) else module.decrypt_outputs
-    found: Floats = decrypt(lattice, plan, replies, rows=len(rows))
+    found: Floats = client.decrypt_outputs(lattice, plan, replies, rows=len(rows))
     return found
 
 

@@ -22,6 +22,8 @@ from wardline.he.compiler.layers import Activation, Affine, Diagonal
 from wardline.he.compiler.merging import simplify
 from wardline.he.compiler.polynomials import fit_activations
 from wardline.he.compiler.program import Gives, Meaning, Program
+from wardline.he.cost.prediction import seconds
+from wardline.he.cost.speeds import measure_speeds
 from wardline.he.diagonal.choice import plan_diagonal
 from wardline.he.forest.choice import plan_forest
 from wardline.he.forest.trees import Forest
@@ -29,7 +31,7 @@ from wardline.he.linear.plan import Floats, plan_linear
 from wardline.he.network.choice import plan_network
 from wardline.he.ranges import OutOfRange
 
-__all__ = ["Compiled", "Fidelity", "compile_linear", "compile_model", "compile_single", "simulate"]
+__all__ = ["Compiled", "Fidelity", "compile", "compile_model", "compile_single", "simulate"]
 
 _SHARES = (5e-3, 2e-3, 5e-4, 1e-4, 2.5e-5)
 """Errors, as shares of the scores' spread, that are tried in turn until enough decisions agree: the larger, the fewer
@@ -67,6 +69,7 @@ def compile_model(
     *,
     features: Sequence[str] = (),
     gives: Gives | None = None,
+    batch: int | None = None,
     error: float | None = None,
     out_of_range: OutOfRange = "clip",
     margin: float = 0.1,
@@ -75,9 +78,10 @@ def compile_model(
     """Compile a model: ranges from a sample, parameters from the ranges, and a gate on what comes out.
 
     A linear model becomes sums of columns, anything with polynomials or activations between linear maps a network on
-    batch columns. Activations that are no polynomials are fitted to the sample, with the lowest degree that keeps the
-    decisions. Trees and forests are computed on encrypted comparisons, without `margin` and `gives`. All of it is
-    protected: answers are fresh and flooded by 40 bits.
+    batch columns, or one for a row at a time where `batch` says that few rows come together. Activations that are no
+    polynomials are fitted to the sample, with the lowest degree that keeps the decisions. Trees and forests are
+    computed on encrypted comparisons, without `margin` and `gives`. All of it is protected: answers are fresh and
+    flooded by 40 bits.
 
     Args:
         model: a fitted scikit-learn linear or logistic model, perceptron, pipeline or forest, a torch Sequential, one
@@ -86,6 +90,8 @@ def compile_model(
             `margin`, become public.
         features: names of a row's numbers; None are needed where the model knows them.
         gives: what the outputs of a torch or ONNX model are; None goes by their number.
+        batch: rows that are expected at a time. A network is compiled both ways then, and the one is taken that takes
+            a server on this machine less time (see `wardline.he.cost`). None expects many.
         error: the greatest standard deviation of an output's error by encryption; None takes what the agreement needs.
         out_of_range: what a client does with a feature outside of its range.
         margin: by which share of its width each range is widened on both sides, at least 0.
@@ -105,6 +111,8 @@ def compile_model(
     """
     if not 0 < agreement <= 1:
         raise ValueError("agreement must be above 0 and at most 1")
+    if batch is not None and batch < 1:
+        raise ValueError("batch must be at least 1")
     if _is_forest(model):
         return _compiled_forest(
             model, sample, features=features, error=error, out_of_range=out_of_range, agreement=agreement
@@ -112,14 +120,32 @@ def compile_model(
     program = program_of(model, np.shape(sample)[1:], features=features, gives=gives)
     rows = program.rows(sample)
     linear = _linear_layer(program)
-    trials = (
-        _linear_plans(program, linear, rows, error=error, margin=margin)
-        if linear is not None
-        else _network_plans(program, rows, error=error, margin=margin, agreement=agreement)
+    if linear is not None:
+        trials = _linear_plans(program, linear, rows, error=error, margin=margin)
+    else:
+        trials = _network_plans(program, rows, error=error, margin=margin, agreement=agreement)
+    asked = error is not None
+    if linear is not None or batch is None:
+        return _first_that_does(program, rows, trials, agreement=agreement, asked=asked, out_of_range=out_of_range)
+    singles = _network_plans(program, rows, error=error, margin=margin, agreement=agreement, single=True)
+    made, refused = [], []
+    for some, found in ((rows, trials), (rows[:_FEW], singles)):
+        try:
+            made.append(
+                _first_that_does(program, some, found, agreement=agreement, asked=asked, out_of_range=out_of_range)
+            )
+        except UsageError as failed:
+            refused.append(failed)
+    if not made:
+        raise refused[0]
+    speeds = measure_speeds()
+    return min(
+        made,
+        key=lambda one: seconds(one.public.plan, speeds, rows=batch, secret=one.evaluator.secret).server,  # type: ignore[arg-type]
     )
-    return _first_that_does(
-        program, rows, trials, agreement=agreement, asked=error is not None, out_of_range=out_of_range
-    )
+
+
+compile = compile_model  # noqa: A001 (for `he.compile`, as its users call it)
 
 
 def compile_single(
@@ -186,22 +212,6 @@ def _first_that_does(
         hint="scale features to similar sizes, narrow the sample's ranges, train a network with he.friendly, or allow "
         "a larger error or a lower agreement",
     )
-
-
-def compile_linear(model: Any, sample: npt.NDArray[Any], **options: Any) -> Compiled:
-    """`compile_model` for a model that must be linear: a network is refused by the name of its first other layer.
-
-    Raises:
-        UsageError: for a model that is not linear, and as `compile_model`.
-    """
-    program = program_of(model, np.shape(sample)[1:], features=options.pop("features", ()))
-    if _linear_layer(program) is None:
-        layers = simplify(program).layers
-        named = next((one.name for one in layers if not isinstance(one, (Affine, Diagonal))), layers[0].name)
-        raise UsageError(
-            f"the model is not linear: {named} is no weighted sum", hint="compile it as a network, with compile_model"
-        )
-    return compile_model(program, sample, **options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -258,7 +258,7 @@ KINDS: tuple[Kind, ...] = (
         name="linear",
         plan="wardline.he.linear.plan.LinearPlan",
         public_module="wardline.he.compiled.linear_kind",
-        client_module="wardline.he.compiled.linear_client",
+        client_module="wardline.he.linear.rows",
         server_module="wardline.he.compiled.evaluator",
     ),
     Kind(

@@ -51,7 +51,8 @@ class Predicted:
 
     def explain(self) -> str:
         """In words and figures."""
-        first = f"predicted for {self.rows} rows in {self.batches} {'batch' if self.batches == 1 else 'batches'}: "
+        batches = "one batch" if self.batches == 1 else f"{self.batches} batches"
+        first = f"predicted for {'one row' if self.rows == 1 else f'{self.rows} rows'} in {batches}: "
         parts = [f"server {_time(self.server)}, {_time(self.server / self.rows)} a row"]
         if self.encrypt is not None and self.decrypt is not None:
             parts.append(f"encryption {_time(self.encrypt)}, decryption {_time(self.decrypt)}")

@@ -126,8 +126,17 @@ def _digits(
     limbs, degree = polynomial.shape
     plain = to_coefficients(polynomial, moduli=kept) if form == "evaluations" else polynomial
     digits = np.empty((limbs, limbs + 1, degree), dtype=np.uint32)
-    _spread(plain, constants((*kept, special)), middles, digits)
-    return to_evaluations(digits, moduli=(*kept, special))
+    whole = (*kept, special)
+    _spread(plain, constants(whole), middles, digits)
+    if form == "coefficients":
+        return to_evaluations(digits, moduli=whole)
+    for limb, digit in enumerate(digits):
+        # Modulo its own prime a digit is what it came from.
+        digit[limb] = polynomial[limb]
+        if limb:
+            digit[:limb] = to_evaluations(digit[:limb], moduli=whole[:limb])
+        digit[limb + 1 :] = to_evaluations(digit[limb + 1 :], moduli=whole[limb + 1 :])
+    return digits
 
 
 def divide_by_special(sums: Residues, moduli: tuple[int, ...], special: int) -> Residues:

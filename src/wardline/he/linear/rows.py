@@ -41,7 +41,9 @@ def _batches(lattice: Lattice, plan: LinearPlan, rows: Floats) -> Iterator[Seede
         yield lattice.encrypt_coefficients(np.ascontiguousarray(encoded.T))
 
 
-def decrypt_scores(lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> Floats:
+def decrypt_outputs(
+    lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int
+) -> Floats:
     """Scores of so many rows, [rows, outputs], rounded to multiples of each output's step.
 
     The step is as large as the noise that the server added: a rounded score says nothing of the noise, so it may be
@@ -56,13 +58,13 @@ def decrypt_scores(lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequenc
     Raises:
         ValueError: for replies that are not as many as the rows need, or that do not belong to these keys.
     """
-    return plan.rounded(unsafe_raw_scores(lattice, plan, replies, rows=rows))
+    return plan.rounded(unsafe_raw_outputs(lattice, plan, replies, rows=rows))
 
 
-def unsafe_raw_scores(
+def unsafe_raw_outputs(
     lattice: Lattice, plan: LinearPlan, replies: Sequence[Sequence[Ciphertext]], *, rows: int
 ) -> Floats:
-    """Scores with the noise that they came with: for the owner of the key alone; see `decrypt_scores`.
+    """Scores with the noise that they came with: for the owner of the key alone; see `decrypt_outputs`.
 
     Their noise depends on the secret key. Whoever else sees enough of them beside the ciphertexts may find it out (Li
     and Micciancio 2021).

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from wardline.core.errors import DataError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.network.plan import NetworkPlan
 from wardline.he.network.stages import Floats
 from wardline.he.network.tiling import period, slots_of, tiled
 from wardline.he.ranges import OutOfRange, check_rows, scaled_rows
 from wardline.he.seal.lattice import Lattice
+
+_WRAPPED = 4.0
+"""So many times the reach is left free in the moduli: see `wardline.he.network.choice`."""
 
 
 def encrypt_rows(
@@ -59,6 +63,9 @@ def decrypt_outputs(
         rows: how many rows were sent.
 
     Raises:
+        DataError: if answers are so large that numbers must have wrapped around their modulus: a row lies far beyond
+            what the network was compiled for, and spoils its whole batch. A row that came alone may spoil its own
+            answer unseen.
         ValueError: for replies that are not as many as the rows need, or that do not belong to these keys.
 
     References: Li and Micciancio 2021 (what decrypted noise may say of the key).
@@ -80,4 +87,11 @@ def unsafe_raw_outputs(
             part[:] = lattice.decrypt_slots(reply).T[: len(part)]
         else:
             part[:] = slots_of(lattice.decrypt_polynomials(reply), len(part)).T
+        # What wraps around is a coefficient, which stands in every slot: it takes answers of all rows far away.
+        if float(np.abs(part).max()) > _WRAPPED * plan.reach + plan.worst:
+            raise DataError(
+                "a row lies far beyond what the network was compiled for, and no answer of its batch can be trusted",
+                where=f"rows {batch * plan.rows} to {batch * plan.rows + len(part) - 1}",
+                hint="score fewer rows at a time to find it, or compile with a sample that has such rows",
+            )
     return out

@@ -23,7 +23,7 @@ from wardline.attacks.extraction.encrypted_replies import Share, all_from_masks,
 from wardline.cli.app import cli
 from wardline.core import SecureRandom, UsageError, Verdict
 from wardline.he.ciphertext import Ciphertext
-from wardline.he.compiled.compiling import compile_linear, compile_model
+from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import write_model
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
@@ -59,7 +59,7 @@ def compiled() -> Any:
     generator = np.random.default_rng(3)
     layer = Affine(weights=generator.normal(size=(1, FEATURES)), offset=generator.normal(size=1))
     meaning = Meaning(gives="decision", classes=("no", "yes"), link="sigmoid")
-    return compile_linear(
+    return compile_model(
         Program(input_shape=(FEATURES,), layers=(layer,), meaning=meaning), generator.normal(size=(400, FEATURES))
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wardline.he.compiled.compiling import Compiled, compile_linear
+from wardline.he.compiled.compiling import Compiled, compile_model
 from wardline.he.compiler.layers import Affine
 from wardline.he.compiler.program import Meaning, Program
 
@@ -28,4 +28,4 @@ def rows() -> np.ndarray:
 
 @pytest.fixture(scope="package")
 def compiled(program: Program, rows: np.ndarray) -> Compiled:
-    return compile_linear(program, rows)
+    return compile_model(program, rows)

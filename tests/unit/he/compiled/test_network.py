@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wardline.core import IntegrityError, UsageError, canonical_json
-from wardline.he.compiled.compiling import Compiled, compile_linear, compile_model
+from wardline.he.compiled.compiling import Compiled, compile_model
 from wardline.he.compiled.folder import WEIGHTS_FILE, pack_weights, read_model, write_model
 from wardline.he.compiled.parcels import (
     read_keys_parcel,
@@ -242,8 +242,6 @@ def test_activations_are_fitted_as_far_as_decisions_bear_it() -> None:
     assert compiled.fidelity.agreement >= 0.98
     with pytest.raises(UsageError, match="activations fitted by polynomials of degree 4"):
         compile_model(network("relu"), rows * 50, agreement=1.0)
-    with pytest.raises(UsageError, match="bend is no weighted sum"):
-        compile_linear(network(), rows)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # 40 iterations are few

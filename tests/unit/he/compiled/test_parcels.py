@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wardline.core import DataError, IntegrityError
-from wardline.he.compiled.compiling import Compiled, compile_linear
+from wardline.he.compiled.compiling import Compiled, compile_model
 from wardline.he.compiled.parcels import (
     read_keys_parcel,
     read_rows_parcel,
@@ -19,7 +19,7 @@ from wardline.he.compiled.parcels import (
 )
 from wardline.he.compiler.program import Program
 from wardline.he.frames.evaluation_keys import expand_keys, keys_digest
-from wardline.he.linear.rows import decrypt_scores, encrypt_rows
+from wardline.he.linear.rows import decrypt_outputs, encrypt_rows
 from wardline.he.seal.bridge import SealLattice
 
 
@@ -36,7 +36,7 @@ def test_the_whole_way_by_files(tmp_path: Path, compiled: Compiled, program: Pro
     replies = [compiled.evaluator.evaluate(one, expand_keys(again), rows=count) for one in columns]
     write_scores_parcel(tmp_path / "scores", public, replies, rows=count)
     found, count = read_scores_parcel(tmp_path / "scores", public)
-    scores = decrypt_scores(lattice, plan, found, rows=count)
+    scores = decrypt_outputs(lattice, plan, found, rows=count)
     assert np.abs(scores - program.evaluate(rows)).max() <= plan.worst + plan.step / 2
 
     content = (tmp_path / "rows").read_bytes()
@@ -58,4 +58,4 @@ def test_the_whole_way_by_files(tmp_path: Path, compiled: Compiled, program: Pro
     with pytest.raises(DataError):
         read_keys_parcel(tmp_path / "nothing", public)
     with pytest.raises(IntegrityError, match="another model"):
-        read_rows_parcel(tmp_path / "rows", compile_linear(program, rows, margin=0.3).public)
+        read_rows_parcel(tmp_path / "rows", compile_model(program, rows, margin=0.3).public)

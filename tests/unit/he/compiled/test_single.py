@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from wardline.core import IntegrityError, UsageError, canonical_json
-from wardline.he.compiled.compiling import Compiled, compile_single
+from wardline.he.compiled.compiling import Compiled, compile_model, compile_single
 from wardline.he.compiled.folder import WEIGHTS_FILE, read_model, write_model
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
+from wardline.he.cost.prediction import seconds
+from wardline.he.cost.speeds import measure_speeds
 from wardline.he.seal.bridge import SealLattice
 
 
@@ -113,3 +115,14 @@ def test_a_linear_model_is_sent_elsewhere() -> None:
     program = Program(input_shape=(3,), layers=network().layers[:1], meaning=Meaning(gives="values"))
     with pytest.raises(UsageError, match="is linear"):
         compile_single(program, rows(50))
+
+
+def test_the_expected_batch_chooses_the_packing() -> None:
+    found = {batch: compile_model(network(), rows(300), batch=batch, agreement=0.99) for batch in (1, 4096)}
+    assert found[4096].public.kind.name == "network"
+    kinds = [compile_single(network(), rows(300), agreement=0.99), compile_model(network(), rows(300), agreement=0.99)]
+    speeds = measure_speeds()
+    cheapest = min(kinds, key=lambda one: seconds(one.public.plan, speeds, rows=1, secret=one.evaluator.secret).server)
+    assert found[1].public.kind is cheapest.public.kind
+    with pytest.raises(ValueError, match="batch must be"):
+        compile_model(network(), rows(300), batch=0)

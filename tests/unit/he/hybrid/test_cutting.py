@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from wardline.core import DataError, IntegrityError, UsageError  # noqa: E402
-from wardline.he.compiled.compiling import compile_linear  # noqa: E402
+from wardline.he.compiled.compiling import compile_model  # noqa: E402
 from wardline.he.compiler.activations import Square  # noqa: E402
 from wardline.he.compiler.from_torch import read_torch  # noqa: E402
 from wardline.he.hybrid.cutting import split  # noqa: E402
@@ -211,11 +211,11 @@ def test_layers_that_are_not_what_they_seem_are_refused(sample: np.ndarray) -> N
 def test_an_encrypted_linear_back_decides_as_the_whole_model(model: nn.Sequential, sample: np.ndarray) -> None:
     pytest.importorskip("tenseal")
     from wardline.he.frames.evaluation_keys import expand_keys
-    from wardline.he.linear.rows import decrypt_scores, encrypt_rows
+    from wardline.he.linear.rows import decrypt_outputs, encrypt_rows
     from wardline.he.seal.bridge import SealLattice
 
     found = split(model, sample, at=7)
-    compiled = compile_linear(found.back, found.features)
+    compiled = compile_model(found.back, found.features)
     assert compiled.public.features == found.back.features
     assert compiled.fidelity.agreement is not None
     assert compiled.fidelity.agreement >= 0.999
@@ -225,7 +225,7 @@ def test_an_encrypted_linear_back_decides_as_the_whole_model(model: nn.Sequentia
     fresh = images(400, seed=2)
     (columns,) = encrypt_rows(lattice, plan, found.front.features(fresh))
     reply = compiled.evaluator.evaluate(columns, keys, rows=400)
-    decided = found.back.meaning.decide(decrypt_scores(lattice, plan, [reply], rows=400))
+    decided = found.back.meaning.decide(decrypt_outputs(lattice, plan, [reply], rows=400))
     with torch.no_grad():
         whole = model(torch.from_numpy(fresh)).numpy()
     assert (decided == whole.argmax(axis=1)).mean() >= 0.995

@@ -17,7 +17,7 @@ from wardline.he.frames.replies import read_replies, write_replies
 from wardline.he.frames.session import Binding, Limits, Session
 from wardline.he.linear.evaluation import scores, unsafe_sums
 from wardline.he.linear.plan import LEFT_OUT, LinearPlan, LinearWeights, plan_linear
-from wardline.he.linear.rows import decrypt_scores, encrypt_rows, unsafe_raw_scores
+from wardline.he.linear.rows import decrypt_outputs, encrypt_rows, unsafe_raw_outputs
 from wardline.he.ranges import outside
 from wardline.he.seal.bridge import SealLattice
 
@@ -50,7 +50,7 @@ def test_errors_are_as_predicted_over_random_models(seed: int) -> None:
     lattice = SealLattice.generate(plan.parameters)
     (columns,) = encrypt_rows(lattice, plan, rows)
     reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
-    off = unsafe_raw_scores(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
+    off = unsafe_raw_outputs(lattice, plan, [reply], rows=len(rows)) - (rows @ weights.T + bias)
     assert (np.abs(off) <= plan.worst * plan.units).all()
     # 400 rows: a standard deviation is estimated to 3.5 %, so that 25 % off has a chance below 1e-10.
     assert (off.std(axis=0) <= 1.25 * plan.error * plan.units).all()
@@ -66,7 +66,7 @@ def test_scores_survive_the_wire_and_are_rounded(loan: Loan) -> None:
     reply = scores(received, lattice.evaluation_keys().public, plan=plan, secret=secret)
     back = write_replies(reply, session=session, binding=binding)
     _, replied = read_replies(back, parameters=plan.parameters, session=session, binding=binding, limits=limits)
-    found = decrypt_scores(lattice, plan, [replied], rows=len(rows))
+    found = decrypt_outputs(lattice, plan, [replied], rows=len(rows))
     assert np.abs(found - exact).max() <= plan.worst + plan.step / 2
     assert np.array_equal(plan.rounded(found), found)
 
@@ -77,7 +77,7 @@ def test_more_rows_than_coefficients_are_split(loan: Loan) -> None:
     public = lattice.evaluation_keys().public
     replies = [scores(one, public, plan=plan, secret=secret) for one in encrypt_rows(lattice, plan, many)]
     assert len(replies) == 2
-    assert np.abs(unsafe_raw_scores(lattice, plan, replies, rows=len(many)) - wanted).max() <= plan.worst
+    assert np.abs(unsafe_raw_outputs(lattice, plan, replies, rows=len(many)) - wanted).max() <= plan.worst
 
 
 def test_sums_are_the_same_for_any_number_of_threads(loan: Loan) -> None:
@@ -92,7 +92,7 @@ def test_another_key_reads_nothing(loan: Loan) -> None:
     (columns,) = encrypt_rows(lattice, plan, rows)
     reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
     other = SealLattice.generate(plan.parameters)
-    found = unsafe_raw_scores(other, plan, [reply], rows=len(rows))
+    found = unsafe_raw_outputs(other, plan, [reply], rows=len(rows))
     assert abs(np.corrcoef(found[:, 0], exact[:, 0])[0, 1]) < 0.35  # 400 rows: 7 standard deviations
     assert np.abs(found - exact).max() > plan.worst
 
@@ -134,11 +134,11 @@ def test_rows_out_of_range_are_clipped_or_refused(loan: Loan) -> None:
         encrypt_rows(lattice, plan, far, out_of_range="refuse")
     (columns,) = encrypt_rows(lattice, plan, far)
     reply = scores(columns, lattice.evaluation_keys().public, plan=plan, secret=secret)
-    found = unsafe_raw_scores(lattice, plan, [reply], rows=len(far))
+    found = unsafe_raw_outputs(lattice, plan, [reply], rows=len(far))
     assert np.abs(found).max() <= plan.bound + plan.worst
 
 
 def test_replies_that_are_too_few_are_refused(loan: Loan) -> None:
     plan, _, lattice, _, _ = loan
     with pytest.raises(ValueError, match="5000 rows need 2 replies"):
-        unsafe_raw_scores(lattice, plan, [], rows=5000)
+        unsafe_raw_outputs(lattice, plan, [], rows=5000)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from wardline.core.errors import DataError
+from wardline.he.compiler.layers import Affine
+from wardline.he.compiler.program import Meaning, Program
 from wardline.he.network.choice import unsafe_plan_unprotected_network
 from wardline.he.network.evaluation import unsafe_replies
 from wardline.he.network.rows import decrypt_outputs, encrypt_rows
@@ -43,6 +45,26 @@ def test_rows_out_of_range_are_clipped_or_refused(planned) -> None:
     found = decrypt_outputs(lattice, plan, [unsafe_replies(columns, keys, plan=plan, secret=secret)], rows=4)
     far[1, 2] = plan.centre[2] + plan.half_width[2]
     assert np.abs(found - model.evaluate(far)).max() <= plan.worst
+
+
+def test_one_row_far_beyond_the_sample_spoils_its_batch_and_is_noticed(client) -> None:
+    generator = np.random.default_rng(5)
+    both = generator.uniform(-1, 1, (200, 1))
+    sample = np.hstack([both, both + generator.uniform(-0.05, 0.05, (200, 1))])
+    layer = Affine(weights=np.array([[1.0, -1.0]]), offset=np.zeros(1), name="difference")
+    model = Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values"))
+    plan, secret = unsafe_plan_unprotected_network(model, sample)
+    lattice, keys = client(plan.parameters)
+
+    def scored(rows: np.ndarray) -> np.ndarray:
+        (columns,) = encrypt_rows(lattice, plan, rows)
+        return decrypt_outputs(lattice, plan, [unsafe_replies(columns, keys, plan=plan, secret=secret)], rows=len(rows))
+
+    assert np.abs(scored(sample) - model.evaluate(sample)).max() <= plan.worst
+    far = np.array([[1.0, -1.0]])  # each number is within its range
+    assert outside(plan, far) == 0
+    with pytest.raises(DataError, match=r"rows 0 to 200: .*no answer of its batch"):
+        scored(np.vstack([sample, far]))
 
 
 def test_bad_rows_are_refused_before_anything_is_encrypted(planned) -> None:

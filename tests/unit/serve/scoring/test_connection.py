@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from wardline.core import DataError, ServiceError, UsageError
-from wardline.he.compiled.compiling import compile_linear
+from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiler.layers import Affine
 from wardline.he.compiler.program import Meaning, Program
 from wardline.he.seal.bridge import SealLattice
@@ -74,7 +74,7 @@ def broken(tmp_path: Path) -> Iterator[tuple[Line, ScoringClient, Scoring, np.nd
     rows = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     layer = Affine(weights=np.array([[1.0, -2.0]]), offset=np.zeros(1))
     program = Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values"))
-    compiled = compile_linear(program, rows)
+    compiled = compile_model(program, rows)
     make_development_certificates(tmp_path, clients=("alice",))
     tls = {name: tls_of(tmp_path, name) for name in ("server", "alice")}
     log = io.StringIO()
@@ -138,7 +138,7 @@ def test_a_busy_service_is_waited_for(tmp_path: Path) -> None:
     """Its one place is taken, and given free at the sixth try; three are made where a service is away."""
     rows = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     layer = Affine(weights=np.array([[1.0, -2.0]]), offset=np.zeros(1))
-    compiled = compile_linear(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
+    compiled = compile_model(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
     make_development_certificates(tmp_path, clients=("alice",))
     scoring = Scoring(
         compiled.evaluator,
@@ -168,7 +168,7 @@ def test_a_busy_service_is_waited_for(tmp_path: Path) -> None:
 def test_a_model_too_large_for_the_memory_is_refused(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     layer = Affine(weights=np.array([[1.0, -2.0]]), offset=np.zeros(1))
-    compiled = compile_linear(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
+    compiled = compile_model(Program(input_shape=(2,), layers=(layer,), meaning=Meaning(gives="values")), rows)
     meter = RowMeter(tmp_path / "rows.sqlite")
     some = ServiceLimits(memory_bytes=4 * 1024 * 1024)
     assert 1 <= Scoring(compiled.evaluator, meter, allowance=Allowance(rows=1), limits=some).places < some.requests
