@@ -63,7 +63,7 @@ EVERY = 500
 BUDGET = 50_000
 ROWS = 4
 TABLE = struct.calcsize("<IQ")
-BINDING = (*range(12, 20), *range(80, 128))
+REQUEST = range(80, 96)  # in a frame's header
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class Hostile:
     def head_changed_and_tagged(self) -> Case:
         """Header, table of sections and description: every bit of them is looked at.
 
-        But for what keys are bound to, which is no request and no model: nobody asks for it.
+        But for the request of a frame of keys, which belong to none.
         """
 
         def change(frame: bytes) -> bytes:
@@ -291,7 +291,7 @@ class Hostile:
             broken = bytearray(frame[:-TAG_BYTES])
             places = np.arange(most)
             if frame is self.good_keys:
-                places = places[~np.isin(places, BINDING)]
+                places = places[~np.isin(places, REQUEST)]
             for place in self.random.choice(places, size=int(self.random.integers(1, 4)), replace=False):
                 broken[place] ^= int(self.random.integers(1, 256))
             return retagged(self.attacked.session, bytes(broken))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wardline.he.cost.speeds import Speeds
-from wardline.he.cost.work import reply_limbs, upload_limbs, work_of
+from wardline.he.cost.work import reply_limbs, steps_of, upload_limbs
 
 if TYPE_CHECKING:
     from wardline.he.cost.client import ClientSpeeds
@@ -21,6 +21,7 @@ class Predicted:
         rows: how many.
         batches: that they fill; a batch that is not full takes as long as a full one.
         server: seconds for all of them.
+        layers: seconds of one batch for each layer by its name, and for making the answer ready to leave.
         encrypt, decrypt: seconds of the client; None where its speeds were not given.
         upload_bytes, reply_bytes: of all of them, packed, without the heads of frames.
     """
@@ -28,6 +29,7 @@ class Predicted:
     rows: int
     batches: int
     server: float
+    layers: tuple[tuple[str, float], ...]
     encrypt: float | None
     decrypt: float | None
     upload_bytes: int
@@ -53,7 +55,8 @@ class Predicted:
         """In words and figures."""
         batches = "one batch" if self.batches == 1 else f"{self.batches} batches"
         first = f"predicted for {'one row' if self.rows == 1 else f'{self.rows} rows'} in {batches}: "
-        parts = [f"server {_time(self.server)}, {_time(self.server / self.rows)} a row"]
+        each = ", ".join(f"{name} {_time(one)}" for name, one in self.layers)
+        parts = [f"server {_time(self.server)}, {_time(self.server / self.rows)} a row (a batch: {each})"]
         if self.encrypt is not None and self.decrypt is not None:
             parts.append(f"encryption {_time(self.encrypt)}, decryption {_time(self.decrypt)}")
         parts.append(f"upload {_size(self.upload_bytes)}, reply {_size(self.reply_bytes)}")
@@ -77,7 +80,7 @@ def seconds(
         rows: at least 1.
         threads: of the server, each with a processor of its own.
         secret: a network's integers, if they are there; without them its first layer is taken for a dense one, see
-            `work.work_of`.
+            `work.steps_of`.
         client: the client's, see `client.measure_client_speeds`.
 
     Raises:
@@ -91,7 +94,7 @@ def seconds(
         raise ValueError("rows and threads must be at least 1")
     batches = -(-rows // plan.rows)
     degree = plan.parameters.degree
-    one = speeds.of(work_of(plan, secret=secret), degree, threads=threads)
+    layers = tuple((name, speeds.of(work, degree, threads=threads)) for name, work in steps_of(plan, secret=secret))
     encrypt = decrypt = None
     if client is not None:
         columns, limbs = upload_limbs(plan)
@@ -101,7 +104,8 @@ def seconds(
     return Predicted(
         rows=rows,
         batches=batches,
-        server=batches * one,
+        server=batches * sum(one for _, one in layers),
+        layers=layers,
         encrypt=encrypt,
         decrypt=decrypt,
         upload_bytes=batches * plan.upload_bytes,

@@ -64,9 +64,27 @@ class Shares:
     shared: Work
     alone: Work
 
+    def __add__(self, other: Shares) -> Shares:
+        return Shares(shared=self.shared + other.shared, alone=self.alone + other.alone)
+
+
+Steps: TypeAlias = tuple[tuple[str, Shares], ...]
+"""The work of each layer by its name, and of making the answer ready to leave."""
+
+REPLY = "reply"
+"""The name of the last step."""
+
 
 def work_of(plan: Plan, *, secret: object = None) -> Shares:
-    """What the server does for one batch, whether it is full or not.
+    """What the server does for one batch in all; see `steps_of`."""
+    total = Shares(shared=Work(), alone=Work())
+    for _, one in steps_of(plan, secret=secret):
+        total += one
+    return total
+
+
+def steps_of(plan: Plan, *, secret: object = None) -> Steps:
+    """What the server does for one batch, whether it is full or not, layer by layer.
 
     Args:
         plan: of a linear model, a network on batch columns, or one on diagonals.
@@ -91,7 +109,7 @@ def work_of(plan: Plan, *, secret: object = None) -> Shares:
     raise TypeError(f"a {type(plan).__name__} is no plan whose cost is known")
 
 
-def _linear(plan: LinearPlan) -> Shares:
+def _linear(plan: LinearPlan) -> Steps:
     degree, limbs, outputs = plan.parameters.degree, len(plan.parameters.moduli), plan.outputs
     size = degree * limbs
     shared = Work(expanded=plan.features * size, calls=_LINEAR_CALLS) + _sums(outputs, plan.features, 2 * size)
@@ -99,34 +117,34 @@ def _linear(plan: LinearPlan) -> Shares:
     alone = _hidden(outputs, degree, limbs, transforms=3 * limbs) + Work(
         passed=outputs * size * (2 * limbs + _BIAS_PASSES), calls=outputs * limbs
     )
-    return Shares(shared=shared, alone=alone)
+    return ("sums", Shares(shared=shared, alone=Work())), (REPLY, Shares(shared=Work(), alone=alone))
 
 
-def _network(plan: NetworkPlan, secret: NetworkWeights | None) -> Shares:
+def _network(plan: NetworkPlan, secret: NetworkWeights | None) -> Steps:
     degree = plan.parameters.degree
-    first = plan.layers[0]
-    total = Work()
+    steps: list[tuple[str, Work]] = []
     for index, layer in enumerate(plan.layers):
         size = layer.limbs * degree
         if index:
-            total += _sums(layer.outputs, layer.inputs, 3 * size) + relinearised(layer.limbs, degree) * layer.outputs
+            work = _sums(layer.outputs, layer.inputs, 3 * size) + relinearised(layer.limbs, degree) * layer.outputs
         elif secret is None:
-            total += Work(expanded=first.inputs * size) + _sums(first.outputs, first.inputs, 2 * size)
+            work = Work(expanded=layer.inputs * size) + _sums(layer.outputs, layer.inputs, 2 * size)
         else:
             groups = [group for block in secret.layers[0].blocks for group in block]
-            total += Work(expanded=len({one for group in groups for one in group.inputs.tolist()}) * size)
-            total += Work(calls=2 * layer.limbs * len(groups))
+            work = Work(expanded=len({one for group in groups for one in group.inputs.tolist()}) * size)
+            work += Work(calls=2 * layer.limbs * len(groups))
             for group in groups:
-                total += _sums(len(group.outputs), len(group.inputs), 2 * size)
-        total += (dropped(layer.limbs, layer.dropped, degree) + Work(passed=size)) * layer.outputs
+                work += _sums(len(group.outputs), len(group.inputs), 2 * size)
+        work += (dropped(layer.limbs, layer.dropped, degree) + Work(passed=size)) * layer.outputs
         if layer.squared:
-            total += _bent(layer, degree) * layer.outputs
+            work += _bent(layer, degree) * layer.outputs
+        steps.append((layer.name, work))
     last = plan.layers[-1]
     left = last.limbs - last.dropped
     if plan.flood_bits is not None:
-        total += _hidden(plan.outputs, degree, left, transforms=4 * left)
-        total += dropped(left, left - plan.reply_limbs, degree) * plan.outputs
-    return Shares(shared=total, alone=Work())
+        work = _hidden(plan.outputs, degree, left, transforms=4 * left)
+        steps.append((REPLY, work + dropped(left, left - plan.reply_limbs, degree) * plan.outputs))
+    return tuple((name, Shares(shared=one, alone=Work())) for name, one in steps)
 
 
 def _bent(layer: LayerPlan, degree: int) -> Work:
@@ -139,24 +157,26 @@ def _bent(layer: LayerPlan, degree: int) -> Work:
     return once + between + Work(passed=4 * layer.left * degree)
 
 
-def _diagonal(plan: DiagonalPlan) -> Shares:
+def _diagonal(plan: DiagonalPlan) -> Steps:
     degree = plan.parameters.degree
     moduli = len(plan.parameters.moduli)
-    shared, alone = Work(), Work(expanded=plan.ciphertexts * moduli * degree)
+    steps = []
     for index, layer in enumerate(plan.layers):
-        if index and plan.layers[index - 1].squared:
+        shared, alone = _rotated(layer, degree), dropped(layer.limbs, layer.dropped, degree)
+        if index == 0:
+            alone += Work(expanded=plan.ciphertexts * moduli * degree)
+        elif plan.layers[index - 1].squared:
             shared += _switched(layer, degree)
             alone += Work(passed=4 * layer.limbs * degree)
         if layer.move.source is None:
             alone += Work(passed=4 * plan.ciphertexts * layer.limbs * degree)
-        shared += _rotated(layer, degree)
-        alone += dropped(layer.limbs, layer.dropped, degree)
+        steps.append((layer.name, Shares(shared=shared, alone=alone)))
     last = plan.layers[-1]
     left = last.limbs - last.dropped
     if plan.flood_bits is not None:
-        alone += _hidden(1, degree, left, transforms=4 * left) + dropped(left, left - plan.reply_limbs, degree)
-        alone += Work(transforms=2 * plan.reply_limbs)
-    return Shares(shared=shared, alone=alone)
+        alone = _hidden(1, degree, left, transforms=4 * left) + dropped(left, left - plan.reply_limbs, degree)
+        steps.append((REPLY, Shares(shared=Work(), alone=alone + Work(transforms=2 * plan.reply_limbs))))
+    return tuple(steps)
 
 
 def _rotated(layer: StepPlan, degree: int) -> Work:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -33,11 +33,11 @@ class Tree:
         ValueError: for arrays that are no tree.
     """
 
-    feature: Indices
-    threshold: Floats
-    left: Indices
-    right: Indices
-    value: Floats
+    feature: Indices = field(repr=False)
+    threshold: Floats = field(repr=False)
+    left: Indices = field(repr=False)
+    right: Indices = field(repr=False)
+    value: Floats = field(repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.feature)
@@ -95,9 +95,9 @@ class Forest:
         ValueError: for parts that do not fit.
     """
 
-    trees: tuple[Tree, ...]
+    trees: tuple[Tree, ...] = field(repr=False)
     features: int
-    offset: Floats
+    offset: Floats = field(repr=False)
     number: Number
     meaning: Meaning
     names: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ from wardline.he.kernels.modular import (
     shoup,
 )
 from wardline.he.kernels.monomials import gather, sources
-from wardline.he.kernels.transform import _forward, _inverse, tables  # in place, which the public ones do not offer
+from wardline.he.kernels.transform import forward_limb, inverse_limb, tables
 from wardline.he.parameters import Parameters
 
 _LANES = 1024  # coefficients whose accumulators are kept at once in a product with a key
@@ -281,13 +281,13 @@ def _choose(
 def _transform(polynomials: Residues, ring: _Ring, room: _Room) -> None:
     """To NTT form in place: [rows, limbs, degree], of the first limbs of the ring."""
     for limb in range(polynomials.shape[1]):
-        _forward(polynomials, polynomials, room.halves, limb, ring.primes[limb], ring.forward[limb])
+        forward_limb(polynomials, polynomials, room.halves, limb, ring.primes[limb], ring.forward[limb])
 
 
 def _transform_back(polynomials: Residues, ring: _Ring, room: _Room) -> None:
     for limb in range(polynomials.shape[1]):
         prime = ring.primes[limb]
-        _inverse(polynomials, polynomials, room.halves, limb, prime, ring.back[limb], ring.divisors[limb])
+        inverse_limb(polynomials, polynomials, room.halves, limb, prime, ring.back[limb], ring.divisors[limb])
 
 
 def _switch(polynomial: Residues, key: Residues, ring: _Ring, room: _Room, out: Residues) -> None:

@@ -134,10 +134,10 @@ def _transform(polynomials: Residues, moduli: tuple[int, ...], *, forward: bool)
     for limb, prime in enumerate(moduli):
         table = tables(prime, degree)
         if forward:
-            _forward(flat, out, spare, limb, np.uint32(prime), table.forward)
+            forward_limb(flat, out, spare, limb, np.uint32(prime), table.forward)
         else:
             divisor = np.array(table.divisor, dtype=np.uint64)
-            _inverse(flat, out, spare, limb, np.uint32(prime), table.inverse, divisor)
+            inverse_limb(flat, out, spare, limb, np.uint32(prime), table.inverse, divisor)
     return out.reshape(polynomials.shape)
 
 
@@ -227,7 +227,8 @@ def _join_stage(source: Any, target: Any, factors: Any, quotients: Any, prime: A
 
 
 @njit
-def _forward(polynomials: Any, out: Any, spare: Any, limb: Any, prime: Any, roots: Any) -> None:
+def forward_limb(polynomials: Any, out: Any, spare: Any, limb: Any, prime: Any, roots: Any) -> None:
+    """One limb of [rows, limbs, degree] into evaluations, also in place; `spare` is [2, degree]."""
     half = polynomials.shape[2] // 2
     for row in range(polynomials.shape[0]):
         spare[0, :] = polynomials[row, limb]
@@ -244,7 +245,8 @@ def _forward(polynomials: Any, out: Any, spare: Any, limb: Any, prime: Any, root
 
 
 @njit
-def _inverse(polynomials: Any, out: Any, spare: Any, limb: Any, prime: Any, roots: Any, divisor: Any) -> None:
+def inverse_limb(polynomials: Any, out: Any, spare: Any, limb: Any, prime: Any, roots: Any, divisor: Any) -> None:
+    """The way back, in the same manner."""
     half = polynomials.shape[2] // 2
     factor, quotient = roots[0, 0], roots[1, 0]
     last, last_quotient = np.uint32(divisor[0]), np.uint32(divisor[1])

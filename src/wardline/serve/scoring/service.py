@@ -15,7 +15,7 @@ from wardline.he.frames.columns import read_columns, write_columns
 from wardline.he.frames.evaluation_keys import keys_digest, read_evaluation_keys, write_evaluation_keys
 from wardline.he.frames.layout import Kind
 from wardline.he.frames.replies import write_replies
-from wardline.he.frames.session import Binding, Session, unsafe_session_secret
+from wardline.he.frames.session import NO_MODEL, Binding, Session, unsafe_session_secret
 from wardline.serve.scoring.admission import ServiceLimits
 from wardline.serve.scoring.chunks import in_chunks, next_frame
 from wardline.serve.scoring.messages import OpenSession, Score, SessionOpened, UploadKeys, keys_taken
@@ -143,10 +143,12 @@ class Scoring:
         """Take the keys that a session was opened for, and no others."""
         opened = self._sessions.find(client, UploadKeys.from_bytes(_first(messages)).session)
         frame = self._frame(messages, Kind.EVALUATION_KEYS)
-        _, keys = read_evaluation_keys(
+        binding, keys = read_evaluation_keys(
             frame, parameters=self._parameters, session=opened.session, limits=self._frame_limits
         )
         _end(messages)
+        if binding.model != NO_MODEL or binding.parts != 1:
+            raise IntegrityError("the keys' frame is one of a request's, and keys belong to none")
         self._evaluator.check_keys(keys)
         digest = keys_digest(keys)
         if digest != opened.keys:
