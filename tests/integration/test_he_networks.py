@@ -198,7 +198,9 @@ def test_commands_work_for_networks(
 
     found = read_public(public)
     assert read_keys_parcel(tmp_path / "other.evaluation", found).relinearisation is not None
-    write_keys_parcel(tmp_path / "branch.evaluation", found, found.kind.make_keys(lattice, found.plan))
+    write_keys_parcel(
+        tmp_path / "branch.evaluation", found, found.kind.make_keys(lattice, found.plan), key=lattice.key.id
+    )
     key = ("--key", tmp_path / "branch.secret")
     tls = tls_of(service.folder / "tls", "bob")
     asked = ("--service", f"localhost:{service.port}", "--evaluation", tmp_path / "branch.evaluation", *model)

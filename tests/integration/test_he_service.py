@@ -394,7 +394,10 @@ def test_commands_encrypt_here_send_from_there_and_decrypt_here(
         csv.writer(file).writerows([FEATURES, *rows.tolist()])
     public = service.folder / "server" / "model" / "public.json"
     write_secret_key(tmp_path / "branch.secret", service.lattice.key, passphrase=PASSPHRASE, cost=CHEAP)
-    write_keys_parcel(tmp_path / "branch.evaluation", read_public(public), service.lattice.evaluation_keys())
+    lattice = service.lattice
+    write_keys_parcel(
+        tmp_path / "branch.evaluation", read_public(public), lattice.evaluation_keys(), key=lattice.key.id
+    )
     tls = service.tls("alice")
     model, key = ("--model", str(public)), ("--key", str(tmp_path / "branch.secret"))
     service_options = [

@@ -52,7 +52,7 @@ def keys(*, name: Path, model: Path, passphrase_fd: int | None) -> None:
     passphrase = read_passphrase(passphrase_fd, prompt=ask_passphrase(confirm=True))
     lattice = SealLattice.generate(public.plan.parameters)
     write_secret_key(secret, lattice.key, passphrase=passphrase)
-    write_keys_parcel(evaluation, public, public.kind.make_keys(lattice, public.plan))
+    write_keys_parcel(evaluation, public, public.kind.make_keys(lattice, public.plan), key=lattice.key.id)
     click.echo(f"secret:     {secret} (keep it, and the passphrase apart from it)")
     click.echo(f"evaluation: {evaluation} (goes to the service)")
     click.echo(f"id:         {lattice.key.id}")
@@ -80,7 +80,7 @@ def encrypt(*, table: Path, model: Path, key: Path, passphrase_fd: int | None, o
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
     columns = list(public.kind.client.encrypt_rows(lattice, public.plan, rows, out_of_range=public.out_of_range))
     warn_outside(public.outside(rows), rows=len(rows))
-    write_rows_parcel(out, public, columns, rows=len(rows))
+    write_rows_parcel(out, public, columns, rows=len(rows), key=lattice.key.id)
     told = {"rows": len(rows), "charged": public.charged(len(rows)), "bytes": out.stat().st_size}
     if output_format == "json":
         click.echo(json.dumps({"out": str(out), **told}))
@@ -127,7 +127,13 @@ def score(
     need_service()
     from wardline.core import UsageError
     from wardline.he.compiled.folder import read_public
-    from wardline.he.compiled.parcels import read_keys_parcel, read_rows_parcel, write_scores_parcel
+    from wardline.he.compiled.parcels import (
+        check_parcel_key,
+        parcel_key,
+        read_keys_parcel,
+        read_rows_parcel,
+        write_scores_parcel,
+    )
     from wardline.serve.scoring.connection import ScoringConnection
 
     public = read_public(model)
@@ -139,15 +145,23 @@ def score(
         if key is None:
             assert out is not None
             columns, count = read_rows_parcel(rows, public)
+            name = parcel_key(rows)
+            check_parcel_key(evaluation, name)
             replies = connection.exchange(columns, keys_for_service, rows=count)
-            write_scores_parcel(out, public, replies, rows=count)
+            write_scores_parcel(out, public, replies, rows=count, key=name)
+            if output_format == "json":
+                told = {"rows": count, "charged": public.charged(count), "bytes": out.stat().st_size}
+                click.echo(json.dumps({"out": str(out), **told}))
+                return
             click.echo(f"{out}: encrypted scores of {count} rows")
+            warn_charged(public.charged(count), rows=count)
             return
         need_encryption()
         from wardline.serve.scoring.client import ScoringClient
 
         values = read_rows(rows, public.features)
         lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
+        check_parcel_key(evaluation, lattice.key.id)
         progress = choose_progress(quiet=False)
         client = ScoringClient(connection, lattice, keys=keys_for_service, progress=progress)
         found = client.score(values)
@@ -171,10 +185,11 @@ def decrypt(
     """
     need_encryption()
     from wardline.he.compiled.folder import read_public
-    from wardline.he.compiled.parcels import read_scores_parcel
+    from wardline.he.compiled.parcels import check_parcel_key, read_scores_parcel
 
     public = read_public(model)
     replies, rows = read_scores_parcel(scores, public)
     lattice = open_lattice(key, public=public, passphrase_fd=passphrase_fd)
+    check_parcel_key(scores, lattice.key.id)
     found = public.kind.client.decrypt_outputs(lattice, public.plan, replies, rows=rows)
     write_scores(found, public, out=out, as_json=output_format == "json")

@@ -27,7 +27,9 @@ _PUBLIC = click.option(
 )
 
 
-@click.group("lookup")
+@click.group(
+    "lookup", epilog="Example: wardline he lookup ask 17 --database public.json --key branch.secret --out question"
+)
 def lookup() -> None:
     """Look up one record by its index; the server does not learn which, and the client learns no other.
 

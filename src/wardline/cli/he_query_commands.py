@@ -25,7 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 
 
-@click.group("query")
+@click.group("query", epilog="Example: wardline he query encrypt people.parquet --name owner --out table")
 def query() -> None:
     """Ask about a table that the server cannot read: plan, encrypt, answer, read.
 
@@ -257,7 +257,7 @@ def read(
 
     description = read_description(table)
     found = read_answer(answer_file, description)
-    if count or total or mean or histogram or where or query_file:
+    if count or any(one is not None for one in (total, mean, histogram, where, query_file)):
         asked = _question(count=count, total=total, mean=mean, histogram=histogram, where=where, query_file=query_file)
         if asked != found.circuit.query:
             raise IntegrityError(f"the answer is to another query: {found.circuit.query}", where=str(answer_file))

@@ -156,7 +156,11 @@ def certificates(*, folder: Path, clients: tuple[str, ...], server: str) -> None
 @click.option("--client", "clients", multiple=True, metavar="NAME=ROWS", help="Another number of rows for one client.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that compute.")
 @click.option("--memory", type=float, default=8.0, show_default=True, help="GiB for requests in work.")
-@click.option("--metrics-port", type=int, help="Serve Prometheus' metrics on this port of 127.0.0.1; 0 for a free one.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus' metrics on this port of 127.0.0.1; 0 for a free one.",
+)
 def serve(
     *,
     model: Path,

@@ -19,13 +19,17 @@ def commands() -> dict[str, click.Command]:
     """Every command and subcommand by its full name."""
     context = click.Context(cli)
     found: dict[str, click.Command] = {}
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
+
+    def add(name: str, command: click.Command | None) -> None:
         assert command is not None
         if isinstance(command, click.Group):
-            found |= {f"{name} {child}": sub for child, sub in command.commands.items()}
+            for child, sub in command.commands.items():
+                add(f"{name} {child}", sub)
         else:
             found[name] = command
+
+    for name in COMMANDS:
+        add(name, cli.get_command(context, name))
     return found
 
 

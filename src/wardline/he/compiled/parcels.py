@@ -2,7 +2,8 @@
 
 A parcel is eight bytes of magic, the length of a header as four bytes, the header in canonical JSON, and frames. The
 frames need a session; its secret stands in the header. It guards against accidents, not against whoever has the file:
-what keeps a parcel's content secret is its encryption alone.
+what keeps a parcel's content secret is its encryption alone. The session's name is that of the key that the content was
+encrypted with, so that a mixed-up key is noticed: what it decrypts to would look like scores.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from wardline.core import canonical_json, write_atomic
-from wardline.core.errors import DataError, IntegrityError
+from wardline.core import SecureRandom, canonical_json, write_atomic
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.ciphertext import Ciphertext, SeededColumns, SeededKeys
 from wardline.he.compiled.public_model import PublicModel
@@ -22,7 +23,7 @@ from wardline.he.frames.columns import read_columns, write_columns
 from wardline.he.frames.evaluation_keys import read_evaluation_keys, write_evaluation_keys
 from wardline.he.frames.layout import HEADER_BYTES, announced
 from wardline.he.frames.replies import read_replies, write_replies
-from wardline.he.frames.session import Binding, Session, unsafe_session_secret
+from wardline.he.frames.session import ID_BYTES, KEY_BYTES, Binding, Session, unsafe_session_secret
 
 Content: TypeAlias = Literal["keys", "rows", "scores"]
 
@@ -44,13 +45,53 @@ class _Parcel:
     frames: list[memoryview]
 
 
-def write_keys_parcel(path: Path, public: PublicModel, keys: SeededKeys) -> None:
+def check_parcel_key(path: Path, key: str) -> None:
+    """Refuse a parcel of another key.
+
+    Args:
+        path: any parcel.
+        key: the name of the key that it should belong to, 32 hexadecimal digits.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is no parcel.
+        KeyAccessError: if it was made with another key.
+
+    Guarantee: finds keys that were mixed up; no protection against whoever changes the file.
+    """
+    if parcel_key(path) != key:
+        raise KeyAccessError(
+            "the file was made with another key",
+            where=str(path),
+            hint="take keys, rows and scores of one `NAME.secret`",
+        )
+
+
+def parcel_key(path: Path) -> str:
+    """The name of the key that a parcel's content belongs to, 32 hexadecimal digits.
+
+    Raises:
+        DataError: if it cannot be read.
+        IntegrityError: if it is no parcel.
+    """
+    header, _ = _opened(_bytes(path, len(MAGIC) + _LENGTH.size + _MOST_HEADER_BYTES), str(path))
+    name: bytes = header["session"][:ID_BYTES]
+    return name.hex()
+
+
+def write_keys_parcel(path: Path, public: PublicModel, keys: SeededKeys, *, key: str) -> None:
     """Write the public keys of a client, which go to the service.
+
+    Args:
+        path: where.
+        public: the model that they are for.
+        keys: the keys.
+        key: the name of the secret key, 32 hexadecimal digits.
 
     Raises:
         WorkspaceError: if it cannot be written.
     """
-    session, binding = Session.generate(), Binding.fresh(model=public.digest)
+    session, binding = _session(key), Binding.fresh(model=public.digest)
     frame = write_evaluation_keys(keys, session=session, binding=binding)
     _write(path, "keys", [frame], session=session, binding=binding, rows=0)
 
@@ -75,7 +116,9 @@ def read_keys_parcel(path: Path, public: PublicModel) -> SeededKeys:
     return keys
 
 
-def write_rows_parcel(path: Path, public: PublicModel, columns: Sequence[SeededColumns], *, rows: int) -> None:
+def write_rows_parcel(
+    path: Path, public: PublicModel, columns: Sequence[SeededColumns], *, rows: int, key: str
+) -> None:
     """Write encrypted rows.
 
     Args:
@@ -83,11 +126,12 @@ def write_rows_parcel(path: Path, public: PublicModel, columns: Sequence[SeededC
         public: the model that they are for.
         columns: batches, at least one.
         rows: in all of them.
+        key: the name of the secret key, 32 hexadecimal digits.
 
     Raises:
         WorkspaceError: if it cannot be written.
     """
-    session, binding = Session.generate(), Binding.fresh(model=public.digest, parts=len(columns))
+    session, binding = _session(key), Binding.fresh(model=public.digest, parts=len(columns))
     frames = [
         write_columns(one, session=session, binding=_part(binding, part), dropped_bits=public.columns.dropped_bits)
         for part, one in enumerate(columns)
@@ -105,13 +149,22 @@ def read_rows_parcel(path: Path, public: PublicModel) -> tuple[list[SeededColumn
     return _frames(path, public, "rows", read_columns)
 
 
-def write_scores_parcel(path: Path, public: PublicModel, replies: Sequence[Sequence[Ciphertext]], *, rows: int) -> None:
+def write_scores_parcel(
+    path: Path, public: PublicModel, replies: Sequence[Sequence[Ciphertext]], *, rows: int, key: str
+) -> None:
     """Write encrypted scores, as the service answered them.
+
+    Args:
+        path: where.
+        public: the model that answered.
+        replies: by batch.
+        rows: in all of them.
+        key: the name of the secret key that the rows were encrypted with, 32 hexadecimal digits.
 
     Raises:
         WorkspaceError: if they cannot be written.
     """
-    session, binding = Session.generate(), Binding.fresh(model=public.digest, parts=len(replies))
+    session, binding = _session(key), Binding.fresh(model=public.digest, parts=len(replies))
     frames = [write_replies(one, session=session, binding=_part(binding, part)) for part, one in enumerate(replies)]
     _write(path, "scores", frames, session=session, binding=binding, rows=rows)
 
@@ -151,6 +204,10 @@ def _frames(
     return found, rows
 
 
+def _session(key: str) -> Session:
+    return Session(bytes.fromhex(key) + SecureRandom().bytes(KEY_BYTES))
+
+
 def _part(binding: Binding, part: int) -> Binding:
     return Binding(request=binding.request, model=binding.model, part=part, parts=binding.parts)
 
@@ -176,28 +233,37 @@ def _write(
     write_atomic(path, b"".join((MAGIC, _LENGTH.pack(len(header)), header, *frames)))
 
 
-def _read(path: Path, public: PublicModel, content: Content) -> _Parcel:
+def _bytes(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_PARCEL_BYTES + 1)
+            return file.read(most)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise DataError(f"cannot read the file: {reason}", where=str(path)) from error
+
+
+def _opened(data: bytes, where: str) -> tuple[dict[str, Any], int]:
+    """The header of a parcel, and where its frames begin."""
     at = len(MAGIC) + _LENGTH.size
     if not data.startswith(MAGIC) or not at <= len(data) <= MOST_PARCEL_BYTES:
-        raise IntegrityError("this is no file of encrypted rows, scores or keys", where=str(path))
+        raise IntegrityError("this is no file of encrypted rows, scores or keys", where=where)
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     if length > _MOST_HEADER_BYTES:
-        raise IntegrityError("the file's header is too long", where=str(path))
+        raise IntegrityError("the file's header is too long", where=where)
     value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
-    header = _header(exact_object(value, _KEYS, what="the header"), str(path))
+    return _header(exact_object(value, _KEYS, what="the header"), where), at + length
+
+
+def _read(path: Path, public: PublicModel, content: Content) -> _Parcel:
+    data = _bytes(path, MOST_PARCEL_BYTES + 1)
+    header, at = _opened(data, str(path))
     if header["content"] != content:
         raise IntegrityError(f"the file holds {header['content']}, and {content} are wanted", where=str(path))
     if header["model"] != public.digest:
         raise IntegrityError(
             "the file belongs to another model", where=str(path), hint="give the public model that it was made with"
         )
-    view, frames = memoryview(data)[at + length :], []
+    view, frames = memoryview(data)[at:], []
     for _ in range(header["frames"]):
         size = announced(view[:HEADER_BYTES], limits=public.limits).total_bytes
         frames.append(view[:size])

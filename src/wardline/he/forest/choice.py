@@ -13,7 +13,7 @@ from wardline.he.forest.circuit import Circuit
 from wardline.he.forest.integers import Thresholds, reach, sums, thresholds_of, to_integers
 from wardline.he.forest.noise import Budget, budget, output_deviation
 from wardline.he.forest.plan import ForestPlan, ForestWeights
-from wardline.he.forest.trees import Floats, Forest
+from wardline.he.forest.trees import MOST_DEPTH, Floats, Forest
 from wardline.he.kernels.product import second_base
 from wardline.he.parameters import MOST_BITS, Parameters, find_primes, is_prime
 
@@ -22,9 +22,6 @@ MOST_SECONDS = 600.0
 
 MOST_THRESHOLDS = 4096
 """Each is a ciphertext of a batch."""
-
-MOST_DEPTH = 64
-"""Splits one after the other; more are refused before anything is computed."""
 
 _DEGREES = (4096, 8192, 16384, 32768)
 _LARGEST_BITS = 31
@@ -88,8 +85,8 @@ def plan_forest(
     Thresholds lie between two values of the rows that the model was fitted on, decoys between two of the sample's, and
     tell of them.
     """
-    if not 0 < agreement <= 1 or (error is not None and not error > 0) or not most_seconds > 0:
-        raise ValueError("agreement is above 0 and at most 1, error and most_seconds are above 0")
+    if not 0 < agreement <= 1 or (error is not None and not 0 < error < math.inf) or not most_seconds > 0:
+        raise ValueError("agreement is above 0 and at most 1, error and most_seconds are above 0, error is finite")
     if sample.ndim != 2 or len(sample) < 2 or sample.shape[1] != forest.features:
         raise DataError(f"a sample has at least two rows of {forest.features} numbers", hint="give typical rows")
     if not np.isfinite(forest.cast(sample)).all():
@@ -106,7 +103,10 @@ def plan_forest(
     step = wanted * math.sqrt(12 / (len(forest.trees) + 1))
     reached = ""
     while True:
-        secret = _weights(forest, thresholds, step)
+        try:
+            secret = _weights(forest, thresholds, step)
+        except OverflowError:  # finer than 62 bits hold
+            break
         largest = int(reach(secret.trees, secret.base).max())
         if 2 * largest + 1 >= 1 << _MOST_PLAIN_BITS:
             break

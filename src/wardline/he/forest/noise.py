@@ -66,12 +66,11 @@ def budget(parameters: Parameters, deviation: float) -> Budget | None:
     degree, plain, moduli = parameters.degree, parameters.plain_modulus, parameters.moduli
     bound, every = TAIL * deviation, len(moduli)
     masked = 9 * FRESH * math.sqrt(4 * degree / 3 + 1) + 2 * ERROR_BOUND
-    # Every modulus that is dropped adds a rounding, which the later ones divide: less than twice the last.
-    rounding = 2 * (9 * math.sqrt((1 + 2 / 3 * degree) / 12) + 1)
+    rounding = _rounding(degree)
     # In float64: bits of these products are far from its limits.
     products = [1.0] + [float(math.prod(moduli[: count + 1])) for count in range(every)]
     for flooded in range(1, every + 1):
-        covered = bound * (products[flooded] / products[every]) + (rounding if flooded < every else 0.0)
+        covered = _covered(parameters, bound, flooded)
         flood_bits = FLOOD_BITS + math.ceil(math.log2(covered))
         noise = 2.0**flood_bits + covered + masked
         for limbs in range(1, flooded + 1):
@@ -82,6 +81,29 @@ def budget(parameters: Parameters, deviation: float) -> Budget | None:
                     bound=bound, flood_limbs=flooded, flood_bits=flood_bits, reply_limbs=limbs, left_bits=left
                 )
     return None
+
+
+def least_flood_bits(parameters: Parameters, deviation: float, *, limbs: int) -> int:
+    """Bits of the least noise that hides what tells of the model where so many moduli are left.
+
+    Args:
+        parameters: with a plain modulus.
+        deviation: as of `budget`.
+        limbs: from 1 to all of the moduli.
+    """
+    return FLOOD_BITS + math.ceil(math.log2(_covered(parameters, TAIL * deviation, limbs)))
+
+
+def _covered(parameters: Parameters, bound: float, limbs: int) -> float:
+    """The bound of an output's noise once it is switched down to so many moduli."""
+    if limbs == len(parameters.moduli):
+        return bound
+    return bound / math.prod(map(float, parameters.moduli[limbs:])) + _rounding(parameters.degree)
+
+
+def _rounding(degree: int) -> float:
+    """Every modulus that is dropped adds a rounding, which the later ones divide: less than twice the last."""
+    return 2 * (9 * math.sqrt((1 + 2 / 3 * degree) / 12) + 1)
 
 
 def output_deviation(circuit: Circuit, *, degree: int, plain: int) -> float:

@@ -10,8 +10,10 @@ import numpy as np
 
 from wardline.crypto.strict import exact_object
 from wardline.he.forest.integers import IntegerTree, Thresholds, canonical, reach
+from wardline.he.forest.noise import least_flood_bits, output_deviation
 from wardline.he.forest.plan import ForestPlan, ForestWeights
-from wardline.he.forest.trees import LEAF, Floats, Number, Tree
+from wardline.he.forest.trees import LEAF, MOST_DEPTH, Floats, Number, Tree
+from wardline.he.kernels.sampling import MOST_FLOODING_BITS
 from wardline.he.kernels.slots import has_slots
 from wardline.he.parameters import Parameters
 
@@ -101,7 +103,7 @@ def plan_from_json(value: object) -> ForestPlan:
         last=_whole(found["last"], 0, _COUNTS["last"]),
         held=_whole(found["held"], 0, _COUNTS["held"]),
         flood_limbs=flood_limbs,
-        flood_bits=_whole(found["flood_bits"], 1, parameters.bits),
+        flood_bits=_whole(found["flood_bits"], 1, MOST_FLOODING_BITS),
         reply_limbs=_whole(found["reply_limbs"], 1, flood_limbs),
         step=_real(found["step"], least=5e-324),
         seconds=_real(found["seconds"], least=0.0),
@@ -131,8 +133,9 @@ def unpack_forest(content: bytes, plan: ForestPlan) -> ForestWeights:
     """Read `pack_forest` back.
 
     Raises:
-        ValueError: for what does not fit the plan: other numbers of nodes, what is no tree, bits that the plan lacks,
-            sums that could wrap around the plain modulus, or more products than the plan says.
+        ValueError: for what does not fit the plan: other numbers of nodes, what is no tree or too deep, bits that the
+            plan lacks, sums that could wrap around the plain modulus, more products than the plan says, or noise that
+            would not hide the forest.
     """
     if len(content) != packed_bytes(plan):
         raise ValueError("there are more or fewer nodes than the plan has")
@@ -162,7 +165,9 @@ def unpack_forest(content: bytes, plan: ForestPlan) -> ForestWeights:
 
 def _tree(bit: Any, left: Any, right: Any, value: Any, plan: ForestPlan) -> IntegerTree:
     # The plain tree's own checks: children, and values that are finite.
-    Tree(feature=bit, threshold=np.zeros(len(bit)), left=left, right=right, value=value.astype(np.float64))
+    plain = Tree(feature=bit, threshold=np.zeros(len(bit)), left=left, right=right, value=value.astype(np.float64))
+    if plain.depth > MOST_DEPTH:
+        raise ValueError(f"a tree has more than {MOST_DEPTH} splits one after the other")
     if bit.max() >= len(plan.thresholds) or bit.min() < LEAF:
         raise ValueError("a split needs a threshold that the plan lacks")
     return IntegerTree(bit=bit, left=left, right=right, value=value)
@@ -180,6 +185,9 @@ def _check(secret: ForestWeights, plan: ForestPlan) -> None:
         raise ValueError("the forest takes other products than the plan says")
     if circuit.held != plan.held:
         raise ValueError("the forest holds other products than the plan says")
+    deviation = output_deviation(circuit, degree=plan.parameters.degree, plain=plan.parameters.plain_modulus)
+    if plan.flood_bits < least_flood_bits(plan.parameters, deviation, limbs=plan.flood_limbs):
+        raise ValueError("the noise that the plan adds to replies would not hide the forest")
 
 
 def _whole(value: object, least: int, most: int) -> int:

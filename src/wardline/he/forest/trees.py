@@ -18,6 +18,9 @@ Number: TypeAlias = Literal["float32", "float64"]
 
 LEAF = -1
 
+MOST_DEPTH = 64
+"""Splits one after the other; more are refused before anything is computed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tree:

@@ -163,8 +163,9 @@ def build_database(
         try:
             with os.fdopen(descriptor, "r+b") as file:
                 file.write((_MAGIC + SecureRandom().bytes(_SALT_BYTES)).ljust(_HEAD_BYTES, b"\0"))
-                file.truncate(_HEAD_BYTES + plan.database_bytes)
                 file.flush()
+                # A mapped file with holes ends the process, not the call, where the disk has no room to fill them.
+                os.posix_fallocate(descriptor, 0, _HEAD_BYTES + plan.database_bytes)
                 _write_polynomials(file, records, plan)
                 os.fsync(file.fileno())
                 digest = _digest(file)

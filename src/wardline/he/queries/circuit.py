@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING
+from fractions import Fraction
 from typing import TypeAlias
 
 from wardline.core.errors import UsageError
@@ -256,8 +257,9 @@ def _of_number(column: NumberColumn, condition: Condition) -> Range:
     if value is None:
         raise UsageError(f"column {column.name!r} is compared with something else than a number", hint="write a number")
     # The least number of units that is no less than the value, and whether it is the value.
-    whole = int((value / column.unit).to_integral_value(rounding=ROUND_CEILING))
-    exact = column.unit * whole == value
+    quotient = Fraction(value) / Fraction(column.unit)  # a decimal would be rounded to 28 digits
+    whole = math.ceil(quotient)
+    exact = whole == quotient
     match condition.comparison:
         case ">=":
             return whole, column.high + 1

@@ -20,10 +20,11 @@ BUCKETS = 8
 FEW = 12
 """Numbers that take no more values than this get edges around each of them."""
 
-KINDS = "buifOUS"
-"""Kinds of arrays that columns may be: truth values, numbers, objects and texts."""
+_KINDS = "buifUS"  # of arrays: truth values, numbers and texts; objects are looked at one by one
 
 _DECIMALS = 6
+_NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
+_NUMBERS = (float, np.floating, Decimal)
 
 
 def derive_schema(
@@ -55,7 +56,7 @@ def derive_schema(
     kept: list[Column] = []
     left_out: dict[str, str] = {}
     for name, values in columns.items():
-        if values.dtype.kind not in KINDS:
+        if not is_flat(values):
             left_out[name] = "it holds neither texts nor numbers"
             continue
         known = values[~is_missing(values)]
@@ -81,13 +82,23 @@ def derive_schema(
     return Schema(columns=tuple(kept)), left_out
 
 
+def is_flat(values: Values) -> bool:
+    """Whether a column holds texts, numbers or truth values, and no lists or records."""
+    if values.dtype.kind == "O":
+        return not any(isinstance(one, _NESTED) for one in values.tolist())
+    return values.dtype.kind in _KINDS
+
+
 def is_missing(values: Values) -> npt.NDArray[np.bool_]:
     """Which values are None or NaN."""
     if values.dtype.kind in "bui":
         return np.zeros(len(values), dtype=np.bool_)
     if values.dtype.kind == "f":
         return np.isnan(values)
-    return np.array([one is None or one != one for one in values.tolist()], dtype=np.bool_)
+    # Whatever else is compared with itself here may answer with something else than a truth value.
+    return np.array(
+        [one is None or (isinstance(one, _NUMBERS) and one != one) for one in values.tolist()], dtype=np.bool_
+    )
 
 
 def is_numeric(known: Values) -> bool:

@@ -15,7 +15,7 @@ from wardline.core.errors import DataError, IntegrityError
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.kernels import slots
 from wardline.he.queries.circuit import Circuit, Factor
-from wardline.he.queries.derivation import KINDS, Values, in_units, is_missing, is_numeric, label
+from wardline.he.queries.derivation import Values, in_units, is_flat, is_missing, is_numeric, label
 from wardline.he.queries.plan import Stored, TablePlan
 from wardline.he.queries.schema import CategoryColumn, Column, NumberColumn
 from wardline.he.seal.lattice import Lattice
@@ -113,7 +113,7 @@ def encode_column(column: Column, values: Values) -> Integers:
     Raises:
         DataError: as `encrypt_table`.
     """
-    if values.dtype.kind not in KINDS:
+    if not is_flat(values):
         raise DataError(
             "it holds neither texts nor numbers", where=f"column {column.name!r}", hint="make texts of its values"
         )
@@ -131,28 +131,43 @@ def encode_column(column: Column, values: Values) -> Integers:
         places = {name: place for place, name in enumerate(column.categories)}
         levels = np.array([places.get(label(one), NO_LEVEL) for one in known.tolist()], dtype=np.int64)
         if (levels == NO_LEVEL).any():
-            row = int(np.flatnonzero(~missing)[int(np.argmax(levels == NO_LEVEL))]) + 1
+            row = _row(levels == NO_LEVEL, missing)
             raise DataError(f"row {row} is in no category of the schema", where=where, hint="declare all categories")
         found[~missing] = levels
         return found
     if not is_numeric(known):
         raise DataError("it holds something else than numbers", where=where, hint="declare it as a category")
-    units = in_units(known.astype(np.float64), column.unit)
+    numbers = known.astype(np.float64)
+    # Half a unit more, so that what is between two multiples is told as that; what is not finite is out of all bounds.
+    low, high = float(column.unit) * (column.low - 0.5), float(column.unit) * (column.high + 0.5)
+    _refuse(~((numbers >= low) & (numbers <= high)), column, missing)
+    units = in_units(numbers, column.unit)
     if units is None:
+        alone = (in_units(numbers[place : place + 1], column.unit) is None for place in range(len(numbers)))
         raise DataError(
-            f"a value is no multiple of {column.text(1)}", where=where, hint="declare a finer unit, or round the values"
-        )
-    outside = (units < column.low) | (units > column.high)
-    if outside.any():
-        row = int(np.flatnonzero(~missing)[int(np.argmax(outside))]) + 1
-        raise DataError(
-            f"row {row} is out of the bounds {column.text(column.low)} to {column.text(column.high)}",
+            f"row {_row(np.fromiter(alone, dtype=np.bool_), missing)} is no multiple of {column.text(1)}",
             where=where,
-            hint="declare wider bounds, or clip the values",
+            hint="declare a finer unit, or round the values",
         )
+    _refuse((units < column.low) | (units > column.high), column, missing)
     found = np.full(len(values), NO_VALUE, dtype=np.int64)
     found[~missing] = units
     return found
+
+
+def _refuse(outside: npt.NDArray[np.bool_], column: NumberColumn, missing: npt.NDArray[np.bool_]) -> None:
+    if outside.any():
+        raise DataError(
+            f"row {_row(outside, missing)} is out of the bounds {column.text(column.low)} to "
+            f"{column.text(column.high)}",
+            where=f"column {column.name!r}",
+            hint="declare wider bounds, or clip the values",
+        )
+
+
+def _row(wrong: npt.NDArray[np.bool_], missing: npt.NDArray[np.bool_]) -> int:
+    """The first wrong one of the values that are there, as a row counted from 1."""
+    return int(np.flatnonzero(~missing)[int(np.argmax(wrong))]) + 1
 
 
 def _numbers(plan: TablePlan, stored: Stored, encoded: Integers) -> Integers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from wardline.core.errors import DataError
@@ -18,6 +19,9 @@ MOST_LEVELS = 256
 MOST_NAME = 256
 LARGEST = 1 << 40
 """No number of a column is larger than so many units."""
+
+_EXACT = Context(prec=4096, traps=[Inexact])
+"""Products of a unit and a whole number, which 28 digits might round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +120,7 @@ class NumberColumn:
 
     def text(self, units: int) -> str:
         """A number of units as a decimal."""
-        return format(self.unit * units, "f")
-
-    def units(self, number: Decimal) -> int | None:
-        """A number in units, or None if it is no multiple."""
-        quotient = number / self.unit
-        return int(quotient) if quotient == quotient.to_integral_value() else None
+        return format(_EXACT.multiply(self.unit, Decimal(units)), "f")
 
     def to_json(self) -> dict[str, Any]:
         """The column as JSON values; numbers as decimals in text, so that none is rounded."""
@@ -232,8 +231,8 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _whole(value: Any, unit: Decimal, name: str) -> int:
-    quotient = _decimal(value) / unit
-    if quotient != quotient.to_integral_value():
+    quotient = Fraction(_decimal(value)) / Fraction(unit)
+    if quotient.denominator != 1:
         raise ValueError(f"a number of column {name!r} is no multiple of its unit")
     return int(quotient)
 

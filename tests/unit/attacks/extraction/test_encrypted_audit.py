@@ -138,6 +138,27 @@ def test_each_missing_protection_fails_by_name(
         assert "rows-not-charged" not in failed
 
 
+@pytest.mark.parametrize("place", [slice(1024, 1056), slice(0, None, 4)], ids=["32 neighbours", "every fourth"])
+def test_places_that_were_not_flooded_fail_though_the_noise_is_large(compiled: Any, place: slice) -> None:
+    plan, secret = compiled.public.plan, compiled.evaluator.secret
+
+    def sends(served: Broken, columns: Any, keys: Any, rows: int) -> tuple[Ciphertext, ...]:
+        moduli, source = plan.parameters.moduli, SecureRandom()
+        zeros = encryptions_of_zero(source, keys.public, count=plan.outputs, moduli=moduli, form="coefficients")
+        found = add(unsafe_sums(columns, plan=plan, secret=secret), zeros, moduli=moduli)
+        noise = flooding(source, (plan.outputs, plan.parameters.degree), bits=plan.flood_bits, moduli=moduli)
+        noise[..., place] = 0
+        found[:, 0] = add(np.ascontiguousarray(found[:, 0]), noise, moduli=moduli)
+        for left in range(len(moduli), 1, -1):
+            found = divide_by_last(found, moduli=moduli[:left], form="coefficients")
+        found[:, 0, :, rows:] = 0
+        return tuple(Ciphertext(parameters=plan.parameters, parts=one, form="coefficients") for one in found)
+
+    found = audit_encrypted(Broken(compiled.public, secret, sends))
+    assert {one.name for one in found.checks if one.outcome is Verdict.FAIL} == {"flooding-everywhere"}, found.lines()
+    assert found.verdict is Verdict.FAIL
+
+
 def network(squares: int) -> tuple[Any, Any]:
     generator = np.random.default_rng(4)
     layers: list[Any] = []

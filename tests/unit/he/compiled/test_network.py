@@ -209,14 +209,14 @@ def test_the_whole_way_by_files(tmp_path: Path, small: Compiled) -> None:
     public, plan, kind = small.public, small.public.plan, small.public.kind
     rows = np.random.default_rng(5).uniform(-1, 1, (5, 3))
     lattice = SealLattice.generate(plan.parameters)
-    write_keys_parcel(tmp_path / "keys", public, kind.make_keys(lattice, plan))
+    write_keys_parcel(tmp_path / "keys", public, kind.make_keys(lattice, plan), key=lattice.key.id)
     keys = read_keys_parcel(tmp_path / "keys", public)
     small.evaluator.check_keys(keys)
     batches = list(kind.client.encrypt_rows(lattice, plan, rows, out_of_range="clip"))
-    write_rows_parcel(tmp_path / "rows", public, batches, rows=len(rows))
+    write_rows_parcel(tmp_path / "rows", public, batches, rows=len(rows), key=lattice.key.id)
     columns, count = read_rows_parcel(tmp_path / "rows", public)
     replies = [small.evaluator.evaluate(one, expand_keys(keys), rows=count) for one in columns]
-    write_scores_parcel(tmp_path / "scores", public, replies, rows=count)
+    write_scores_parcel(tmp_path / "scores", public, replies, rows=count, key=lattice.key.id)
     found, count = read_scores_parcel(tmp_path / "scores", public)
     scores = kind.client.decrypt_outputs(lattice, plan, found, rows=count)
     assert np.abs(scores - network().evaluate(rows)).max() <= plan.worst

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wardline.core import DataError, IntegrityError
+from wardline.core import DataError, IntegrityError, KeyAccessError
 from wardline.he.compiled.compiling import Compiled, compile_model
 from wardline.he.compiled.parcels import (
+    check_parcel_key,
     read_keys_parcel,
     read_rows_parcel,
     read_scores_parcel,
@@ -27,17 +28,24 @@ def test_the_whole_way_by_files(tmp_path: Path, compiled: Compiled, program: Pro
     public, plan = compiled.public, compiled.public.plan
     lattice = SealLattice.generate(plan.parameters)
     keys = lattice.evaluation_keys()
-    write_keys_parcel(tmp_path / "keys", public, keys)
+    write_keys_parcel(tmp_path / "keys", public, keys, key=lattice.key.id)
     again = read_keys_parcel(tmp_path / "keys", public)
     assert keys_digest(again) == keys_digest(keys)
-    write_rows_parcel(tmp_path / "rows", public, list(encrypt_rows(lattice, plan, rows)), rows=len(rows))
+    batches = list(encrypt_rows(lattice, plan, rows))
+    write_rows_parcel(tmp_path / "rows", public, batches, rows=len(rows), key=lattice.key.id)
     columns, count = read_rows_parcel(tmp_path / "rows", public)
     assert count == len(rows)
     replies = [compiled.evaluator.evaluate(one, expand_keys(again), rows=count) for one in columns]
-    write_scores_parcel(tmp_path / "scores", public, replies, rows=count)
+    write_scores_parcel(tmp_path / "scores", public, replies, rows=count, key=lattice.key.id)
     found, count = read_scores_parcel(tmp_path / "scores", public)
     scores = decrypt_outputs(lattice, plan, found, rows=count)
     assert np.abs(scores - program.evaluate(rows)).max() <= plan.worst + plan.step / 2
+
+    # What another key decrypts to would look like scores: the files tell which key they belong to.
+    for name in ("keys", "rows", "scores"):
+        check_parcel_key(tmp_path / name, lattice.key.id)
+        with pytest.raises(KeyAccessError, match="another key"):
+            check_parcel_key(tmp_path / name, SealLattice.generate(plan.parameters).key.id)
 
     content = (tmp_path / "rows").read_bytes()
     generator = np.random.default_rng(0)

@@ -128,9 +128,11 @@ def test_a_forest_that_is_too_large_is_refused_with_its_cost(random_forest, rows
 
 def test_arguments_and_samples_that_do_not_fit(random_forest, rows) -> None:
     forest, sample = random_forest(7), rows(7)
-    for wrong in ({"agreement": 0.0}, {"error": 0.0}, {"most_seconds": 0.0}):
+    for wrong in ({"agreement": 0.0}, {"error": 0.0}, {"error": np.inf}, {"most_seconds": 0.0}):
         with pytest.raises(ValueError, match="above 0"):
             plan_forest(forest, sample, **wrong)
+    with pytest.raises(UsageError, match="would not decide as the plain one"):
+        plan_forest(forest, sample, error=1e-30)  # integers of more than 62 bits
     with pytest.raises(DataError, match="two rows of 3 numbers"):
         plan_forest(forest, sample[:, :2])
     with pytest.raises(DataError, match="not finite"):

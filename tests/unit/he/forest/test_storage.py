@@ -41,6 +41,7 @@ def test_a_plan_comes_back_as_it_was(planned) -> None:
         ("step", 0.0),
         ("step", True),
         ("flood_limbs", 99),
+        ("flood_bits", 91),
         ("reply_limbs", 0),
         ("depth", 0),
         ("nodes", -1),
@@ -92,6 +93,28 @@ def test_what_does_not_fit_the_plan_is_refused(planned) -> None:
             unpack_forest(pack_forest(replace(secret, trees=(changed, *secret.trees[1:]))), plan)
     with pytest.raises(ValueError, match=r"nodes|trees"):
         unpack_forest(content, replace(plan, trees=plan.trees + 3, nodes=plan.nodes))
+
+
+def test_a_plan_whose_noise_would_not_hide_the_forest_is_refused(planned) -> None:
+    plan, secret = planned
+    content = pack_forest(secret)
+    limbs = len(plan.parameters.moduli)
+    assert plan.flood_limbs < limbs
+    # Fewer bits, or as many where more moduli, and with them more of the forest's own noise, are left.
+    for changed in (replace(plan, flood_bits=plan.flood_bits - 1), replace(plan, flood_limbs=limbs)):
+        with pytest.raises(ValueError, match="would not hide"):
+            unpack_forest(content, changed)
+
+
+def test_trees_too_deep_for_any_plan_are_refused(planned) -> None:
+    plan, secret = planned
+    inner = np.arange(0, 6000, 2)
+    bit, left, right = (np.full(6001, -1) for _ in range(3))
+    bit[inner], left[inner], right[inner] = 0, inner + 1, inner + 2
+    chain = replace(secret.trees[0], bit=bit, left=left, right=right, value=np.zeros((6001, 2), dtype=np.int64))
+    deep = replace(secret, trees=(chain,))
+    with pytest.raises(ValueError, match="more than 64 splits"):
+        unpack_forest(pack_forest(deep), replace(plan, trees=1, nodes=6001))
 
 
 @settings(max_examples=200)

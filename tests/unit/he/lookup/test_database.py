@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -81,6 +83,23 @@ def test_a_tampered_database_is_refused(small, tmp_path: Path) -> None:
         open_database(folder)
     with pytest.raises(DataError, match="cannot read"):
         read_public(tmp_path / "nothing")
+
+
+def test_a_disk_without_room_is_told_before_records_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with holes would take the size, and the process would end by a signal when they are filled."""
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        assert start == 0
+        assert size > plan_lookup(4, 4).database_bytes
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(WorkspaceError, match="no space left") as caught:
+        build_database(tmp_path, np.zeros((4, 4), dtype=np.uint8))
+    assert "room" in caught.value.hint
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_left_behind_where_nothing_can_be_written(tmp_path: Path) -> None:

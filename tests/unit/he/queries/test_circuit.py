@@ -107,6 +107,17 @@ def test_comparisons_take_the_edge_between_two_values(asking) -> None:
     assert len(set(counts.values())) == 2
 
 
+def test_a_limit_with_many_digits_is_not_rounded(asking) -> None:
+    ask, _, _ = asking
+    columns = {"age": np.array([29, 30, 31, 40])}
+    plan = made(columns)
+    counts = []
+    for limit in ("30", f"30.{'0' * 40}1"):
+        circuit = plan_query(plan, ask("count", None, f"age >= {limit}"))
+        counts.append(simulate(plan, circuit, columns).count)
+    assert counts == [3, 2]
+
+
 @pytest.mark.parametrize(
     ("kind", "column", "where", "message"),
     [

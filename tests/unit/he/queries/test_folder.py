@@ -193,7 +193,10 @@ def test_values_that_do_not_fit_the_schema_are_named_by_row_alone(asking) -> Non
         ("sex", "secret-value", "row 18 is in no category"),
         ("sex", None, "missing in row 18"),
         ("age", 12345, "row 18 is out of the bounds"),
-        ("age", 40.5, "no multiple of 1"),
+        ("age", 40.5, "row 18 is no multiple of 1"),
+        ("age", float("inf"), "row 18 is out of the bounds"),
+        ("age", 1e300, "row 18 is out of the bounds"),
+        ("sex", ["secret-value"], "neither texts nor numbers"),
         ("age", "secret-value", "something else than numbers"),
         ("age", None, "missing in row 18"),
     ]:

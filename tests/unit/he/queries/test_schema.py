@@ -123,6 +123,24 @@ def test_tables_without_content_are_refused() -> None:
     assert "100 categories" in derive_schema(many)[1]["name"]
 
 
+def test_columns_of_lists_and_records_are_left_out() -> None:
+    lists, records = np.empty(2, dtype=object), np.empty(2, dtype=object)
+    lists[:] = [np.array([1, 2]), np.array([3, 4])]
+    records[:] = [{"a": 1}, {"a": 2}]
+    schema, left_out = derive_schema({"lists": lists, "records": records, "age": np.array([1, 2])})
+    assert [one.name for one in schema.columns] == ["age"]
+    assert left_out == dict.fromkeys(("lists", "records"), "it holds neither texts nor numbers")
+
+
+def test_sums_and_limits_in_units_of_many_digits_are_not_rounded() -> None:
+    unit = "0.1234567890123456789012345678901"
+    column = NumberColumn(name="x", unit=Decimal(unit), low=0, high=10)
+    assert int(column.text(3**40).replace(".", "")) == int(unit.replace(".", "")) * 3**40
+    almost = {"kind": "number", "name": "x", "unit": unit, "low": 0, "high": f"{unit[:-1]}2"}
+    with pytest.raises(DataError, match="no multiple"):
+        Schema.from_json({"columns": [almost]})
+
+
 def test_units_are_exact() -> None:
     assert in_units(np.array([0.1, 0.2, 0.1 + 0.2]), Decimal("0.1")).tolist() == [1, 2, 3]
     assert in_units(np.array([123456789.01]), Decimal("0.01")).tolist() == [12345678901]
