@@ -32,6 +32,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from wardline.he.forest.choice import plan_forest
 from wardline.he.forest.evaluation import replies, unsafe_replies
+from wardline.he.forest.noise import TAIL, output_deviation
 from wardline.he.forest.reading import read_forest
 from wardline.he.forest.rows import decrypt_steps, encrypt_rows
 from wardline.he.frames.evaluation_keys import expand_keys
@@ -187,8 +188,11 @@ def trials(count: int) -> None:
         (bare,) = unsafe_replies(columns, keys, plan=plan, secret=secret)
         found = replies(columns, keys, plan=plan, secret=secret, rows=len(x))
         wrong += int((decrypt_steps(lattice, plan, [found], rows=len(x)) != secret.steps(x, plan)).sum())
-        room = sum(math.log2(one) for one in plan.parameters.moduli) - 1 - math.log2(plan.parameters.plain_modulus)
-        over.append(room_left(lattice, bare) - (room - plan.noise_bits))
+        degree, plain = plan.parameters.degree, plan.parameters.plain_modulus
+        room = sum(math.log2(one) for one in plan.parameters.moduli) - 1 - math.log2(plain)
+        # The plan has it in whole bits.
+        noise_bits = math.log2(TAIL * output_deviation(secret.circuit, degree=degree, plain=plain))
+        over.append(room_left(lattice, bare) - (room - noise_bits))
         deepest = max(deepest, plan.depth)
     print(f"\n{count} random forests, up to {deepest} products one after the other: {wrong} wrong outputs; ", end="")
     print("room for noise beyond the predicted one, in bits: ", end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -23,15 +24,18 @@ def commands_page() -> str:
         command = cli.get_command(root, name)
         assert command is not None
         context = click.Context(command, info_name=name, parent=root, max_content_width=100, terminal_width=100)
-        entries = [(command, context)]
-        if isinstance(command, click.Group):
-            for child in command.list_commands(context):
-                sub = command.get_command(context, child)
-                assert sub is not None
-                entries.append((sub, click.Context(sub, info_name=child, parent=context, terminal_width=100)))
-        for entry, where in entries:
+        for entry, where in _with_children(command, context):
             lines.append(f"## {where.command_path}\n\n```text\n{entry.get_help(where)}\n```\n")
     return "\n".join(lines)
+
+
+def _with_children(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    yield command, context
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            sub = command.get_command(context, child)
+            assert sub is not None
+            yield from _with_children(sub, click.Context(sub, info_name=child, parent=context, terminal_width=100))
 
 
 def codes_page() -> str:

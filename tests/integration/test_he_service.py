@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from wardline.cli.app import cli
-from wardline.core import BudgetError, IntegrityError, ServiceError
+from wardline.core import BudgetError, IntegrityError, KeyAccessError, ServiceError
 from wardline.crypto.keyfiles import KdfCost
 from wardline.he.compiled.compiling import compile_model
 from wardline.he.compiled.folder import WEIGHTS_FILE, read_public, write_model
@@ -420,6 +420,19 @@ def test_commands_encrypt_here_send_from_there_and_decrypt_here(
     decided = service.program.decide(rows)
     assert [one["decision"] for one in table] == [("refuse", "grant")[index] for index in decided]
     assert np.abs(np.array([float(one["score"]) for one in table]) - plain).max() < 0.1
+    # a mixed-up key is refused by name, before rows are charged: what it decrypts to would look like scores
+    other = SealLattice.generate(lattice.parameters)
+    write_secret_key(tmp_path / "other.secret", other.key, passphrase=PASSPHRASE, cost=CHEAP)
+    write_keys_parcel(tmp_path / "other.evaluation", read_public(public), other.evaluation_keys(), key=other.key.id)
+    wrong = ("--evaluation", str(tmp_path / "other.evaluation"))  # the last one given counts
+    for refused in (
+        ("decrypt", "scores.encrypted", *model, "--key", str(tmp_path / "other.secret")),
+        ("score", "rows.encrypted", *service_options, *wrong, "--out", "x"),
+        ("score", "rows.csv", *service_options, *wrong, *key),
+    ):
+        found = CliRunner().invoke(cli, ["he", *refused]).exception
+        assert isinstance(found, KeyAccessError), found
+        assert "another key" in found.message
     # and all at once, as a process of its own
     words = [sys.executable, "-m", "wardline", "he", "score", "rows.csv", *service_options, *key, "--format", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

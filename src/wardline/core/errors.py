@@ -18,6 +18,9 @@ Anything else that reaches the command line is a defect of ours: exit 4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -156,3 +159,13 @@ class IntegrityError(WardlineError):
 
     code = "WL-E301"
     exit_code = 3
+
+
+@contextmanager
+def placed(where: Path) -> Iterator[None]:
+    """Name a file in errors about its content that name no place, since what raised them saw bytes alone."""
+    try:
+        yield
+    except WardlineError as error:
+        error.where = error.where or str(where)
+        raise

@@ -34,7 +34,7 @@ from wardline.he.seal.bridge import SealLattice
 _ALARM = 6.0  # deviations: a fresh mask looks stale once in a thousand million audits
 
 _EVEN = 0.3
-"""Of the spread of uniform noise, where the noise of what is sent is least: chance stays above .4."""
+"""Of the spread of uniform noise, where the noise of what is sent is least; see `evenness`."""
 
 _NOT_COVERED = (
     "keys and ciphertexts that a client makes dishonestly: the protection does not hold for them",
@@ -64,8 +64,9 @@ def audit_encrypted(served: Served, *, seed: int = 0, progress: Progress | None 
 
     Guarantee: a pass says that these attacks read the weights from unprotected replies of this very model and found
     nothing in what its evaluator sends, at a confidence of 1 - 1e-8 for each of them; that noise is 40 bits above the
-    part of it that depends on the weights, by measurement, and (but for models of a row at a time, whose answers are too
-    few) that no eighth of the coefficients, and no 32 neighbours among them, go without; and that second polynomials are fresh. It is no proof: what
+    part of it that depends on the weights, by measurement; that no 32 neighbouring coefficients, and no eighth of all,
+    go without it, and no two answers share it (neither is measured for models of a row at a time, whose answers are too
+    few); and that second polynomials are fresh. It is no proof: what
     is not covered stands in the result, and scores alone determine a linear model after as many rows as it says.
 
     References: Gentry 2009, section 8.4; Li and Micciancio 2021.
@@ -156,6 +157,18 @@ def _checks(found: Steady, primes: tuple[int, ...]) -> tuple[Check, ...]:
                     found.evenness >= _EVEN,
                     f"the noise of what is sent has {found.evenness:.2f} of the spread of uniform noise where it is "
                     f"least; {_EVEN} is due",
+                ),
+            )
+        ),
+        *(
+            ()
+            if found.repeated is None
+            else (
+                passed(
+                    "fresh-flooding",
+                    found.repeated <= _ALARM,
+                    f"the noise of two answers to the same columns is {found.repeated:.1f} deviations from being "
+                    f"uncorrelated; up to {_ALARM:g} is chance",
                 ),
             )
         ),

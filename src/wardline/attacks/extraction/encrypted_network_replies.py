@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wardline.attacks.extraction.encrypted_findings import Finding, Technique, correlation_of
-from wardline.attacks.extraction.encrypted_linear_replies import BENEATH, Served, Steady, estimated, evenness
+from wardline.attacks.extraction.encrypted_linear_replies import BENEATH, Served, Steady, estimated, evenness, repeated
 from wardline.attacks.extraction.encrypted_replies import Floats, share_of
 from wardline.he.ciphertext import Ciphertext, EvaluationKeys, Residues, SeededColumns
 from wardline.he.kernels.modular import subtract
@@ -137,6 +137,7 @@ class NetworkClient:
         return Steady(
             sent_noise=float(noise.std(axis=1).min()),
             evenness=evenness(noise),
+            repeated=repeated(noise, self.lattice.decrypt_polynomials(again)[:, 1:]),
             bare_noise=float((self.lattice.decrypt_polynomials(differences) / math.sqrt(2)).std(axis=1).max()),
             bare=second(bare),
             sent=second(sent),

@@ -126,6 +126,7 @@ class RowClient:
             # An output is a sum over twice as many coefficients as there is room for.
             sent_noise=float((outputs - exact).std()) / math.sqrt(2 * plan.room),
             evenness=None,
+            repeated=None,
             bare_noise=float(noise.std()),
             bare=second(bare),
             sent=second(sent[0][0]),

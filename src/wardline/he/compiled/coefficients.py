@@ -81,7 +81,7 @@ def read_coefficients(path: Path) -> Program:
             ),
             features=_names(value["features"]),
         )
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"this is no file of coefficients: {error}",
             where=str(path),

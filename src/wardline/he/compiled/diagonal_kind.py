@@ -281,6 +281,10 @@ def _check(plan: DiagonalPlan) -> None:
         raise ValueError("the reply's scale is not that of the last layer")
     assert plan.flood_bits is not None
     noise = 2.0**plan.flood_bits / math.sqrt(3) / (last.scale / plan.repeated) * math.sqrt(2 * plan.room)
+    # By the plan's own words, as for a network; a bound is that of an output, of which half of the coefficients tell.
+    mixed = math.sqrt(2 - 1 / plan.room)
+    if 2.0**plan.flood_bits < 2.0**FLOOD_BITS * last.bound / mixed * last.scale / plan.repeated * (1 - 1e-9):
+        raise ValueError("the noise that is added to replies would not hide the weights")
     if math.frexp(plan.step)[0] != 0.5 or plan.step < 2 * noise:
         raise ValueError("the step is no power of two, or smaller than twice the noise")
 

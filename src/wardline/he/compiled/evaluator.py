@@ -13,7 +13,7 @@ from wardline.he.ciphertext import SEED_BYTES, Ciphertext, EvaluationKeys, Seede
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.linear.evaluation import scores
-from wardline.he.linear.plan import LinearPlan, LinearWeights
+from wardline.he.linear.plan import LinearPlan, LinearWeights, least_flood_bits
 
 _OTHER_KEYS = "the keys are of other parameters than the model's"
 
@@ -97,20 +97,6 @@ def _check_needed(public: PublicModel, *, relinearisation: bool, elements: list[
         raise IntegrityError(f"the model takes {len(needed.steps)} galois keys, and the keys are others")
 
 
-def check_columns(public: PublicModel, columns: SeededColumns) -> None:
-    """Refuse columns that are not exactly those that a model's plan says.
-
-    Raises:
-        IntegrityError: for columns of other parameters, form, scale or number, or with more bits left out.
-    """
-    wanted = public.columns
-    same = columns.limbs == wanted.limbs and columns.form == wanted.form and columns.scale == wanted.scale
-    if columns.parameters != public.plan.parameters or not same or columns.dropped_bits > wanted.dropped_bits:
-        raise IntegrityError("the columns are not encrypted as the model's plan says")
-    if len(columns) != wanted.ciphertexts:
-        raise IntegrityError(f"there are {len(columns)} columns, and the model reads {wanted.ciphertexts}")
-
-
 def blank(public: PublicModel) -> tuple[SeededColumns, SeededKeys]:
     """Columns and keys that encrypt nothing."""
     parameters, wanted, needed = public.plan.parameters, public.columns, public.keys
@@ -187,7 +173,7 @@ class KindEvaluator(ABC):
         Raises:
             IntegrityError: for columns of other parameters, form, scale or number, or with more bits left out.
         """
-        check_columns(self.public, columns)
+        self.public.check_columns(columns)
 
     def evaluate(self, columns: SeededColumns, keys: Any, *, rows: int, threads: int = 1) -> tuple[Ciphertext, ...]:
         """Encrypted outputs of the first `rows` rows of these columns, fit to leave the server.
@@ -203,7 +189,8 @@ class KindEvaluator(ABC):
             ValueError: for rows out of range.
 
         Guarantee: as of the `replies` of the kind's evaluation; and the answer tells of `charged(rows)` rows and no
-        others.
+        others: as many numbers an output, or two for each row of a network's full batch where a dishonest client put
+        complex numbers into slots (see `wardline.he.network.tiling.withheld`).
         """
         if not 1 <= rows <= self.public.plan.rows:
             raise ValueError(f"rows must be from 1 to {self.public.plan.rows}")
@@ -286,6 +273,8 @@ class LinearServer:
         sizes = 2.0**24 * np.abs(weights.astype(np.float64)).sum(axis=1) + np.abs(bias.astype(np.float64))
         if float(sizes.max()) > 2 * most:
             raise ValueError("the weights are larger than their plan says")
+        if plan.flood_bits < least_flood_bits(weights):
+            raise ValueError("the noise that the plan adds to replies would not hide the weights")
         return LinearWeights(weights=np.ascontiguousarray(weights), bias=np.ascontiguousarray(bias))
 
 

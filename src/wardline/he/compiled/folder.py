@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wardline.core import SecureRandom, make_folder, write_atomic
-from wardline.core.errors import DataError, IntegrityError, KeyAccessError
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError, placed
 from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.compiled.kinds import Kind, kind_of
 from wardline.he.compiled.public_model import MOST_PUBLIC_BYTES, PublicModel
@@ -79,7 +79,8 @@ def read_public(path: Path) -> PublicModel:
         UsageError: if it is one of another kind.
     """
     path = path / PUBLIC_FILE if path.is_dir() else path
-    return PublicModel.from_bytes(_read(path, most_bytes=MOST_PUBLIC_BYTES), where=str(path))
+    with placed(path):
+        return PublicModel.from_bytes(_read(path, most_bytes=MOST_PUBLIC_BYTES), where=str(path))
 
 
 def read_model(folder: Path) -> Evaluator:
@@ -90,8 +91,10 @@ def read_model(folder: Path) -> Evaluator:
         KeyAccessError: if the weights may be read by other users of the machine.
         IntegrityError: if a file was changed, or the two do not belong together.
 
-    Guarantee: the weights are those that the public part was written with (SHA-256). Whoever can replace both files
-    replaces the model: clients see another digest then.
+    Guarantee: the weights are those that the public part names (SHA-256), and a plan whose noise would not hide them is
+    refused: of a linear model and a forest by its integers, of a network by the bounds that stand in its plan. Whoever
+    can write the public part changes the plan, and whoever can replace both files replaces the model: clients see
+    another digest then, and nobody else does.
     """
     public = read_public(folder)
     plan, kind, path = public.plan, public.kind, folder / WEIGHTS_FILE
@@ -104,7 +107,7 @@ def read_model(folder: Path) -> Evaluator:
         raise IntegrityError(f"these are no weights of a compiled {kind.name} model", where=str(path))
     try:
         return kind.server.evaluator(public, kind.server.unpack(content[start:], plan))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise IntegrityError(f"the weights are refused: {error}", where=str(path)) from error
 
 

@@ -17,6 +17,7 @@ from wardline.he.ranges import outside
 MOST_FEATURES = 4096
 MOST_OUTPUTS = 1024
 
+_LARGEST_SCALE = 2.0**59  # integers stay below 2^60
 _KEYS = frozenset(
     {"parameters", "centre", "half_width", "outputs", "weight_scale", "flood_bits", "bound", "error", "worst", "units"}
 )
@@ -62,6 +63,8 @@ class LinearKind:
             raise ValueError("units are powers of two of at most 1, one for each output")
         if len(plan.centre) != len(plan.half_width):
             raise ValueError("centres and widths are not as many")
+        if not 1.0 <= plan.weight_scale <= _LARGEST_SCALE:
+            raise ValueError("the weights' scale is out of range")
         return plan
 
     def columns(self, plan: LinearPlan) -> Shape:

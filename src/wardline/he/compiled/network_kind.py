@@ -9,7 +9,7 @@ from typing import Any
 
 from wardline.crypto.strict import exact_object
 from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
-from wardline.he.network.noise import in_slots
+from wardline.he.network.noise import SLOT_TAIL, TAIL, in_slots
 from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, SecondPlan
 from wardline.he.network.tiling import charged
 from wardline.he.parameters import Parameters
@@ -220,6 +220,10 @@ def _check(plan: NetworkPlan) -> None:
         raise ValueError("the reply's scale is not that of the last layer")
     assert plan.flood_bits is not None
     noise = in_slots(2.0**plan.flood_bits / math.sqrt(3) / last.scale, parameters.degree)
+    # By the plan's own words: how large the noise of its weights is, bounds in the plan say.
+    hidden = TAIL * last.bound / in_slots(SLOT_TAIL, parameters.degree) * last.scale
+    if 2.0**plan.flood_bits < 2.0**FLOOD_BITS * hidden * (1 - 1e-9):
+        raise ValueError("the noise that is added to replies would not hide the weights")
     if math.frexp(plan.step)[0] != 0.5 or plan.step < 2 * noise:
         raise ValueError("the step is no power of two, or smaller than twice the noise")
 

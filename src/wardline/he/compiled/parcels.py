@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from wardline.core import SecureRandom, canonical_json, write_atomic
-from wardline.core.errors import DataError, IntegrityError, KeyAccessError
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError, placed
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.ciphertext import Ciphertext, SeededColumns, SeededKeys
 from wardline.he.compiled.public_model import PublicModel
@@ -23,7 +23,7 @@ from wardline.he.frames.columns import read_columns, write_columns
 from wardline.he.frames.evaluation_keys import read_evaluation_keys, write_evaluation_keys
 from wardline.he.frames.layout import HEADER_BYTES, announced
 from wardline.he.frames.replies import read_replies, write_replies
-from wardline.he.frames.session import ID_BYTES, KEY_BYTES, Binding, Session, unsafe_session_secret
+from wardline.he.frames.session import ID_BYTES, KEY_BYTES, MOST_PARTS, Binding, Session, unsafe_session_secret
 
 Content: TypeAlias = Literal["keys", "rows", "scores"]
 
@@ -106,13 +106,14 @@ def read_keys_parcel(path: Path, public: PublicModel) -> SeededKeys:
     parcel = _read(path, public, "keys")
     if len(parcel.frames) != 1 or parcel.header["rows"]:
         raise IntegrityError("the file holds no keys", where=str(path))
-    _, keys = read_evaluation_keys(
-        parcel.frames[0],
-        parameters=public.plan.parameters,
-        session=parcel.session,
-        limits=public.limits,
-        binding=_binding(parcel, 0),
-    )
+    with placed(path):
+        _, keys = read_evaluation_keys(
+            parcel.frames[0],
+            parameters=public.plan.parameters,
+            session=parcel.session,
+            limits=public.limits,
+            binding=_binding(parcel, 0),
+        )
     return keys
 
 
@@ -146,7 +147,10 @@ def read_rows_parcel(path: Path, public: PublicModel) -> tuple[list[SeededColumn
         DataError: if it cannot be read.
         IntegrityError: if it is something else.
     """
-    return _frames(path, public, "rows", read_columns)
+    batches, rows = _frames(path, public, "rows", read_columns)
+    for one in batches:
+        public.check_columns(one, where=str(path))
+    return batches, rows
 
 
 def write_scores_parcel(
@@ -189,18 +193,19 @@ def _frames(
     parcel = _read(path, public, content)
     rows = parcel.header["rows"]
     assert isinstance(rows, int)
-    if len(parcel.frames) != public.batches(rows):
+    if not rows or len(parcel.frames) != public.batches(rows):
         raise IntegrityError("the file's batches are not those of its rows", where=str(path))
-    found = [
-        read(
-            frame,
-            parameters=public.plan.parameters,
-            session=parcel.session,
-            limits=public.limits,
-            binding=_binding(parcel, part),
-        )[1]
-        for part, frame in enumerate(parcel.frames)
-    ]
+    with placed(path):
+        found = [
+            read(
+                frame,
+                parameters=public.plan.parameters,
+                session=parcel.session,
+                limits=public.limits,
+                binding=_binding(parcel, part),
+            )[1]
+            for part, frame in enumerate(parcel.frames)
+        ]
     return found, rows
 
 
@@ -250,8 +255,9 @@ def _opened(data: bytes, where: str) -> tuple[dict[str, Any], int]:
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     if length > _MOST_HEADER_BYTES:
         raise IntegrityError("the file's header is too long", where=where)
-    value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
-    return _header(exact_object(value, _KEYS, what="the header"), where), at + length
+    with placed(Path(where)):
+        value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
+        return _header(exact_object(value, _KEYS, what="the header"), where), at + length
 
 
 def _read(path: Path, public: PublicModel, content: Content) -> _Parcel:
@@ -282,7 +288,7 @@ def _header(value: dict[str, Any], where: str) -> dict[str, Any]:
                 raise ValueError(name)
     except (ValueError, TypeError):
         raise IntegrityError("a field of the file's header is wrong", where=where) from None
-    counts = {"frames": MOST_ROWS, "rows": MOST_ROWS}
+    counts = {"frames": MOST_PARTS, "rows": MOST_ROWS}
     if value["content"] not in ("keys", "rows", "scores") or any(
         type(value[name]) is not int or not 0 <= value[name] <= most for name, most in counts.items()
     ):

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from wardline.core import UsageError, canonical_json
 from wardline.core.errors import IntegrityError
 from wardline.crypto.strict import exact_object, parse_canonical
-from wardline.he.ciphertext import Ciphertext
+from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.compiled.kinds import (
     KINDS,
     Floats,
@@ -128,6 +128,21 @@ class PublicModel:
     def outside(self, rows: Floats) -> int:
         """How many rows [rows, features] have a feature outside of the range that the model was compiled for."""
         return self.kind.public.outside(self.plan, rows)
+
+    def check_columns(self, found: SeededColumns, *, where: str = "") -> None:
+        """Refuse a batch that is not as the plan says.
+
+        Raises:
+            IntegrityError: for columns of other parameters, form, scale or number, or with more bits left out.
+        """
+        wanted = self.columns
+        same = (found.limbs, found.form, found.scale) == (wanted.limbs, wanted.form, wanted.scale)
+        if found.parameters != self.plan.parameters or not same or found.dropped_bits > wanted.dropped_bits:
+            raise IntegrityError("the columns are not encrypted as the model's plan says", where=where)
+        if len(found) != wanted.ciphertexts:
+            raise IntegrityError(
+                f"there are {len(found)} columns, and the model reads {wanted.ciphertexts}", where=where
+            )
 
     def check_replies(self, found: Sequence[Ciphertext], *, where: str = "") -> None:
         """Refuse an answer that is not as the plan says.

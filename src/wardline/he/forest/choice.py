@@ -272,11 +272,12 @@ def _plan(
         last=circuit.last,
         held=circuit.held,
         seconds=predicted_seconds(circuit, parameters),
-        noise_bits=math.log2(room.bound),
+        # The plan is public: in full they would tell how far leaves are apart, of a small tree exactly.
+        noise_bits=float(math.ceil(math.log2(room.bound))),
         flood_limbs=room.flood_limbs,
         flood_bits=room.flood_bits,
         reply_limbs=room.reply_limbs,
-        left_bits=room.left_bits,
+        left_bits=math.floor(10 * room.left_bits) / 10,
         error=found.deviation,
         worst=step * (len(forest.trees) + 1) / 2,
     )

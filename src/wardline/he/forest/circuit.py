@@ -66,9 +66,9 @@ class Block:
         linear: for each output a sum of wires that is added.
     """
 
-    products: tuple[tuple[tuple[Sum, Sum], ...], ...]
-    last: tuple[tuple[int, tuple[Sum, ...]], ...]
-    linear: tuple[Sum, ...]
+    products: tuple[tuple[tuple[Sum, Sum], ...], ...] = field(repr=False)
+    last: tuple[tuple[int, tuple[Sum, ...]], ...] = field(repr=False)
+    linear: tuple[Sum, ...] = field(repr=False)
 
     @property
     def wires(self) -> int:

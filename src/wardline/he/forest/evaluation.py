@@ -18,7 +18,7 @@ from wardline.he.forest.plan import CHUNK, ForestPlan, ForestWeights
 from wardline.he.kernels.expansion import expand
 from wardline.he.kernels.modular import add
 from wardline.he.kernels.product import add_products, extend, scale_down, second_base
-from wardline.he.kernels.sampling import flooding
+from wardline.he.kernels.sampling import flooding, uniform
 from wardline.he.kernels.slots import add_plain, to_coefficients
 from wardline.he.kernels.sums import weighted_sums
 from wardline.he.kernels.switching import divide_by_last, relinearise
@@ -103,19 +103,6 @@ def unsafe_replies(
     """
     found = _outputs(columns, keys, plan, secret, threads)
     return tuple(Ciphertext(parameters=plan.parameters, parts=one, form="coefficients") for one in found)
-
-
-def uniform(random: SecureRandom, count: int, modulus: int) -> Integers:
-    """Uniform numbers below a modulus that is below 2^31, without bias."""
-    limit = np.uint64((1 << 64) // modulus * modulus - 1)
-    found = np.empty(count, dtype=np.int64)
-    done = 0
-    while done < count:
-        drawn = random.uint64(count - done)
-        kept = drawn[drawn <= limit] % np.uint64(modulus)
-        found[done : done + len(kept)] = kept
-        done += len(kept)
-    return found
 
 
 def _switched(parts: Residues, moduli: tuple[int, ...], limbs: int) -> Residues:

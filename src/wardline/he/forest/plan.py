@@ -40,16 +40,17 @@ class ForestPlan:
         last: products of ciphertexts that are added up before they are.
         held: products that are held at once.
         seconds: predicted for a batch, by one thread of the machine that the prediction was measured on.
-        noise_bits: of the bound of an output's noise before it is switched down.
+        noise_bits: of the bound of an output's noise before it is switched down, rounded up to a whole number.
         flood_limbs: moduli that are left when the server's noise is added.
         flood_bits: that noise is uniform in [-2^flood_bits, 2^flood_bits).
         reply_limbs: moduli that are left in a reply.
-        left_bits: predicted room for noise in a reply, in bits.
+        left_bits: predicted room for noise in a reply, in bits, rounded down to tenths.
         error: root of the mean squared difference to the plain forest over the sample, by rounded leaves alone.
         worst: no output is farther from the plain forest's, for any row.
 
     Guarantee: its thresholds are public, and so is how large the forest is and how many products it takes. Which split
-    uses which threshold, which of them are decoys, and the values of leaves are not in it.
+    uses which threshold, which of them are decoys, and the values of leaves are not in it. The plain modulus tells how
+    far outputs can be from `centre`, and `noise_bits` how far leaves are apart, within a factor of two.
     """
 
     parameters: Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wardline.he.forest.integers import IntegerTree
 from wardline.he.forest.trees import LEAF, Indices
@@ -19,9 +19,9 @@ class Node:
         height: splits on the longest way down; 0 for a leaf.
     """
 
-    bounds: tuple[int, ...] = ()
-    children: tuple[Node, ...] = ()
-    value: tuple[int, ...] = ()
+    bounds: tuple[int, ...] = field(default=(), repr=False)
+    children: tuple[Node, ...] = field(default=(), repr=False)
+    value: tuple[int, ...] = field(default=(), repr=False)
     height: int = 0
 
 

@@ -65,6 +65,27 @@ def binomial(random: SecureRandom, count: int) -> npt.NDArray[np.int8]:
     return out
 
 
+def uniform(random: SecureRandom, count: int, modulus: int) -> npt.NDArray[np.int64]:
+    """`count` numbers from 0 up to, and without, a modulus.
+
+    Raises:
+        ValueError: for a modulus that is not from 1 to 2^31, or a negative count.
+
+    Guarantee: exactly uniform and independent, if the bytes of `random` are.
+    """
+    if not 1 <= modulus <= 1 << 31 or count < 0:
+        raise ValueError("uniform numbers are below a modulus from 1 to 2^31, and at least none")
+    limit = np.uint64((1 << 64) // modulus * modulus - 1)
+    found = np.empty(count, dtype=np.int64)
+    done = 0
+    while done < count:
+        drawn = random.uint64(count - done)
+        kept = drawn[drawn <= limit] % np.uint64(modulus)
+        found[done : done + len(kept)] = kept
+        done += len(kept)
+    return found
+
+
 def flooding(random: SecureRandom, shape: tuple[int, ...], *, bits: int, moduli: tuple[int, ...]) -> Residues:
     """Residues of integers uniform from -2^bits up to, and without, 2^bits.
 

@@ -101,26 +101,6 @@ def add_plain(ciphertexts: Residues, coefficients: Integers, parameters: Paramet
     return out
 
 
-def multiply_plain(ciphertexts: Residues, coefficients: Integers, parameters: Parameters) -> Residues:
-    """Ciphertexts whose messages are multiplied by one plaintext; noise grows by the plaintext's size.
-
-    Args:
-        ciphertexts: [..., parts, limbs, degree], in coefficient form.
-        coefficients: [degree], each modulo the plain modulus, of which the centred one is taken.
-        parameters: with a plain modulus below 2^31.
-
-    Raises:
-        TypeError, ValueError: as `scaled`, or for shapes that do not fit.
-    """
-    plain, moduli = _plain_modulus(coefficients, parameters), parameters.moduli
-    if coefficients.ndim != 1:
-        raise ValueError("ciphertexts are multiplied by one plaintext, [degree]")
-    values = _centred((coefficients % plain).astype(np.uint32), plain)
-    spread = transform.to_evaluations(reduce_signed(values, moduli=moduli), moduli=moduli)
-    products = multiply(transform.to_evaluations(ciphertexts, moduli=moduli), spread, moduli=moduli)
-    return transform.to_coefficients(products, moduli=moduli)
-
-
 def _plain_modulus(values: Integers, parameters: Parameters) -> int:
     if values.dtype != np.int64 or values.ndim < 1:
         raise TypeError("plaintexts must be arrays of 64-bit integers")

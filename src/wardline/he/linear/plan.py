@@ -238,8 +238,7 @@ def _with_scale(
     """The plan with this scale of the weights, or None where its integers do not fit."""
     scale = 2.0**INPUT_BITS * weight_scale
     weights = np.rint(scaled * weight_scale).astype(np.int64)
-    heaviest = int(np.abs(weights).sum(axis=1).max())
-    flood_bits = FLOOD_BITS + math.ceil(math.log2(max(heaviest, 1) * (FRESH_NOISE + 1 + 2 ** (LEFT_OUT - 1))))
+    flood_bits = least_flood_bits(weights)
     # What rounding takes from the weights is put into the bias as far as it is the same for all rows.
     rounding = scaled - weights / weight_scale
     lost = rows @ rounding.T
@@ -272,6 +271,12 @@ def _with_scale(
         units=ranges[2],
     )
     return plan, LinearWeights(weights=weights, bias=np.rint((shifted + mean) * scale).astype(np.int64))
+
+
+def least_flood_bits(weights: npt.NDArray[np.int64]) -> int:
+    """Bits of the noise that hides these integers [outputs, features]: 40 above what they make of a column's noise."""
+    heaviest = float(np.abs(weights.astype(np.float64)).sum(axis=1).max())
+    return FLOOD_BITS + math.ceil(math.log2(max(heaviest, 1.0) * (FRESH_NOISE + 1 + 2 ** (LEFT_OUT - 1))))
 
 
 def encode(plan: LinearPlan, rows: Floats) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.core import SecureRandom, canonical_json, make_folder, write_atomic
-from wardline.core.errors import DataError, IntegrityError, KeyAccessError
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError, placed
 from wardline.core.files import workspace_error
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.frames.session import Limits
@@ -193,7 +193,8 @@ def read_public(path: Path) -> PublicDatabase:
             data = file.read(MOST_PUBLIC_BYTES + 1)
     except OSError as error:
         raise _unreadable(error, path) from error
-    return PublicDatabase.from_bytes(data)
+    with placed(path):
+        return PublicDatabase.from_bytes(data)
 
 
 def open_database(folder: Path) -> Database:

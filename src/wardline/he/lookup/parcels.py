@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from wardline.core import canonical_json, write_atomic
-from wardline.core.errors import DataError, IntegrityError
+from wardline.core.errors import DataError, IntegrityError, placed
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.ciphertext import Ciphertext, SeededColumns, SeededKeys
 from wardline.he.frames.columns import read_columns, write_columns
@@ -70,13 +70,14 @@ def read_keys(path: Path, public: PublicDatabase) -> SeededKeys:
     """
     parcel = _read(path, public, "keys")
     assert parcel.session is not None
-    _, keys = read_evaluation_keys(
-        parcel.frame,
-        parameters=public.plan.parameters,
-        session=parcel.session,
-        limits=public.limits,
-        binding=parcel.binding,
-    )
+    with placed(path):
+        _, keys = read_evaluation_keys(
+            parcel.frame,
+            parameters=public.plan.parameters,
+            session=parcel.session,
+            limits=public.limits,
+            binding=parcel.binding,
+        )
     check_keys(keys, public.plan)
     return keys
 
@@ -101,13 +102,14 @@ def read_question(path: Path, public: PublicDatabase) -> tuple[Asked, SeededColu
     """
     parcel = _read(path, public, "question")
     assert parcel.session is not None
-    _, question = read_columns(
-        parcel.frame,
-        parameters=public.plan.parameters,
-        session=parcel.session,
-        limits=public.limits,
-        binding=parcel.binding,
-    )
+    with placed(path):
+        _, question = read_columns(
+            parcel.frame,
+            parameters=public.plan.parameters,
+            session=parcel.session,
+            limits=public.limits,
+            binding=parcel.binding,
+        )
     check_question(question, public.plan)
     return Asked(session=parcel.session, binding=parcel.binding), question
 
@@ -130,13 +132,14 @@ def read_reply(path: Path, public: PublicDatabase, *, asked: Asked) -> Ciphertex
         IntegrityError: if it is something else, or the reply to another question.
     """
     parcel = _read(path, public, "reply")
-    _, replies = read_replies(
-        parcel.frame,
-        parameters=public.plan.parameters,
-        session=asked.session,
-        limits=public.limits,
-        binding=asked.binding,
-    )
+    with placed(path):
+        _, replies = read_replies(
+            parcel.frame,
+            parameters=public.plan.parameters,
+            session=asked.session,
+            limits=public.limits,
+            binding=asked.binding,
+        )
     reply = replies[0]
     if len(replies) != 1 or len(reply.parts) != 2 or reply.limbs != public.plan.reply_limbs:
         raise IntegrityError("the file holds something else than one reply of this database", where=str(path))
@@ -167,12 +170,14 @@ def _read(path: Path, public: PublicDatabase, content: Content) -> _Parcel:
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     if length > _MOST_HEADER_BYTES:
         raise IntegrityError("the file's header is too long", where=str(path))
-    value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
+    with placed(path):
+        value = parse_canonical(data[at : at + length], what="the header", max_bytes=_MOST_HEADER_BYTES, max_depth=1)
     sizes = _REPLY_SIZES if content == "reply" else _SIZES
     found = value.get("content") if isinstance(value, dict) else None
     if found in ("keys", "question", "reply") and found != content:
         raise IntegrityError(f"the file holds a lookup's {found}, and its {content} is wanted", where=str(path))
-    fields = _fields(exact_object(value, frozenset({"content", *sizes}), what="the header"), sizes, str(path))
+    with placed(path):
+        fields = _fields(exact_object(value, frozenset({"content", *sizes}), what="the header"), sizes, str(path))
     if found != content:
         raise IntegrityError("a field of the file's header is wrong", where=str(path))
     if fields["database"] != public.digest:

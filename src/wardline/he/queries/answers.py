@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardline.core import canonical_json, write_atomic
-from wardline.core.errors import DataError, IntegrityError, UsageError
+from wardline.core.errors import DataError, IntegrityError, UsageError, placed
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.ciphertext import Ciphertext
 from wardline.he.frames.layout import HEADER_BYTES
@@ -88,11 +88,14 @@ def read_answer(path: Path, description: Description) -> EncryptedAnswer:
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     if length > MOST_HEADER_BYTES:
         raise IntegrityError("the answer's header is too long", where=str(path))
-    header = exact_object(
-        parse_canonical(data[at : at + length], what="the answer's header", max_bytes=MOST_HEADER_BYTES, max_depth=5),
-        _KEYS,
-        what="the answer's header",
-    )
+    with placed(path):
+        header = exact_object(
+            parse_canonical(
+                data[at : at + length], what="the answer's header", max_bytes=MOST_HEADER_BYTES, max_depth=5
+            ),
+            _KEYS,
+            what="the answer's header",
+        )
     fields = {}
     for name, size in (("request", 16), ("session", 48), ("table", 32)):
         try:
@@ -111,13 +114,14 @@ def read_answer(path: Path, description: Description) -> EncryptedAnswer:
         raise IntegrityError(
             f"the answer is to a query that this table cannot have: {error}", where=str(path)
         ) from error
-    _, replies = read_replies(
-        memoryview(data)[at + length :],
-        parameters=description.plan.parameters,
-        session=Session(fields["session"]),
-        limits=limits,
-        binding=Binding(request=fields["request"], model=_subject(description, circuit.query)),
-    )
+    with placed(path):
+        _, replies = read_replies(
+            memoryview(data)[at + length :],
+            parameters=description.plan.parameters,
+            session=Session(fields["session"]),
+            limits=limits,
+            binding=Binding(request=fields["request"], model=_subject(description, circuit.query)),
+        )
     wanted = (2, description.plan.reply_limbs, description.plan.parameters.degree)
     if len(replies) != len(circuit.outputs) or any(one.parts.shape != wanted for one in replies):
         raise IntegrityError("the answer has other ciphertexts than its query", where=str(path))

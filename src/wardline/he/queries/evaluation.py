@@ -15,7 +15,7 @@ from wardline.he.ciphertext import Ciphertext, EvaluationKeys, Residues, SeededC
 from wardline.he.kernels import product, slots
 from wardline.he.kernels.expansion import expand
 from wardline.he.kernels.modular import add
-from wardline.he.kernels.sampling import flooding
+from wardline.he.kernels.sampling import flooding, uniform
 from wardline.he.kernels.sums import weighted_sums
 from wardline.he.kernels.switching import divide_by_last, relinearise
 from wardline.he.kernels.zero import encryptions_of_zero
@@ -69,11 +69,11 @@ def replies(
     source = SecureRandom() if random is None else random
     # One after the other, so that little memory is taken beside the sums.
     sums = unsafe_sums(table, keys, plan=plan, circuit=circuit, threads=threads)
-    fresh = (_fresh(sums[place : place + 1], keys.public, plan=plan, random=source) for place in range(len(sums)))
-    return tuple(Ciphertext(parameters=plan.parameters, parts=one[0], form="coefficients") for one in fresh)
+    made = (fresh(sums[place : place + 1], keys.public, plan=plan, random=source) for place in range(len(sums)))
+    return tuple(Ciphertext(parameters=plan.parameters, parts=one[0], form="coefficients") for one in made)
 
 
-def _fresh(found: Residues, public_key: Residues, *, plan: TablePlan, random: SecureRandom) -> Residues:
+def fresh(found: Residues, public_key: Residues, *, plan: TablePlan, random: SecureRandom) -> Residues:
     """A sum, [1, 2, limbs, degree], as it may leave the server."""
     parameters, moduli = plan.parameters, plan.parameters.moduli
     if plan.reader == "others":
@@ -224,11 +224,7 @@ def _presence(plan: TablePlan, rows: int) -> Residues:
 
 def _masks(random: SecureRandom, count: int, degree: int, plain_modulus: int) -> slots.Integers:
     """Numbers modulo the plain modulus, [count, degree]: uniform, but for the sum of each row, which is 0."""
-    bound = np.uint64((1 << 64) // plain_modulus * plain_modulus - 1)
-    words = random.uint64(count * degree)
-    while (beyond := np.flatnonzero(words > bound)).size:  # none is favoured
-        words[beyond] = random.uint64(beyond.size)
-    found = (words % np.uint64(plain_modulus)).astype(np.int64).reshape(count, degree)
+    found = uniform(random, count * degree, plain_modulus).reshape(count, degree)
     found[:, 0] = -found[:, 1:].sum(axis=1) % plain_modulus
     return found
 

@@ -17,6 +17,8 @@ Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in",
 MOST_CONDITIONS = 256
 MOST_VALUES = 256
 MOST_TEXT = 256
+MOST_CHARACTERS = 64 * 1024
+"""Of all names and values of a query together, so that an answer's header holds it."""
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<mark><=|>=|!=|=|<|>|\(|\)|,)|(?P<word>[^\s<>=!(),"']+))"""
@@ -84,6 +86,9 @@ class Query:
             raise ValueError("a sum, mean or histogram is of a column, and a count of none")
         if len(self.where) > MOST_CONDITIONS or len(self.column or "") > MOST_TEXT:
             raise ValueError(f"a query has at most {MOST_CONDITIONS} conditions, and a name {MOST_TEXT} characters")
+        texts = [text for one in self.where for text in (one.column, *one.values)]
+        if sum(map(len, texts)) + len(texts) > MOST_CHARACTERS:
+            raise ValueError(f"names and values of a query have more than {MOST_CHARACTERS} characters")
 
     @property
     def digest(self) -> str:
@@ -199,7 +204,7 @@ Token: TypeAlias = tuple[str, str]
 
 
 def _tokens(text: str) -> list[Token]:
-    if len(text) > 64 * 1024:
+    if len(text) > MOST_CHARACTERS:
         raise _refused("the filter is too long", "shorten it")
     found: list[Token] = []
     at, end = 0, len(text.rstrip())

@@ -17,12 +17,11 @@ from wardline.he.ciphertext import SEED_BYTES, Residues
 from wardline.he.frames.residues import pack, unpack
 from wardline.he.kernels import product
 from wardline.he.kernels.expansion import expand
-from wardline.he.kernels.modular import add
 from wardline.he.kernels.sampling import flooding
 from wardline.he.kernels.sums import weighted_sums
-from wardline.he.kernels.switching import divide_by_last, relinearise
-from wardline.he.kernels.zero import encryptions_of_zero
+from wardline.he.kernels.switching import relinearise
 from wardline.he.queries.circuit import Circuit
+from wardline.he.queries.evaluation import fresh
 from wardline.he.queries.plan import TablePlan
 
 _REPEATS = 3
@@ -64,16 +63,10 @@ class Pace:
             c0 = unpack(memoryview(content), rows=1, degree=parameters.degree, bounds=moduli)
             np.stack([c0.copy(), expand(seed, parameters)], axis=1)
 
-        def leave() -> None:
-            zeros = encryptions_of_zero(random, two[0], count=1, moduli=moduli, form="coefficients")
-            sums = add(zeros, two, moduli=moduli)
-            for left in range(len(moduli), plan.reply_limbs or 1, -1):
-                sums = divide_by_last(sums, moduli=moduli[:left], form="coefficients")
-
         terms = np.repeat(two, _TERMS, axis=0)
         ones = np.ones((1, _TERMS), dtype=np.int64)
         adding = _seconds(lambda: weighted_sums(terms, ones, moduli=moduli)) / _TERMS
-        leaving = _seconds(leave)
+        leaving = _seconds(lambda: fresh(two, two[0], plan=plan, random=random))
         with tempfile.NamedTemporaryFile() as file:
             file.write(packed)
             file.flush()

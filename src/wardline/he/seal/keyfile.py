@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from wardline.core import SecureRandom, canonical_json
-from wardline.core.errors import IntegrityError, KeyAccessError
+from wardline.core.errors import IntegrityError, KeyAccessError, placed
 from wardline.crypto.keyfiles import MIN_PASSPHRASE_CHARACTERS, KdfCost, write_new
 from wardline.crypto.strict import decode_base64, encode_base64, exact_object, parse_canonical
 from wardline.he.parameters import Parameters
@@ -64,7 +64,8 @@ def read_secret_key(path: Path, *, passphrase: str) -> SecretKey:
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise KeyAccessError(f"cannot read the secret key: {reason}", where=str(path)) from error
-    return decrypt_secret_key(data, passphrase=passphrase)
+    with placed(path):
+        return decrypt_secret_key(data, passphrase=passphrase)
 
 
 def encrypt_secret_key(key: SecretKey, *, passphrase: str, cost: KdfCost) -> bytes:

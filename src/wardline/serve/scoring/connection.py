@@ -237,7 +237,7 @@ class ScoringConnection:
                 patient = reason == Reason.BUSY.value and waited < self._seconds
                 if tried >= self._retries and not patient:
                     raise self._explained(error, reason) from None
-            pause = min(0.2 * 4**tried, _LONGEST_PAUSE)
+            pause = min(0.2 * 4 ** min(tried, 8), _LONGEST_PAUSE)  # a float holds no 4^512
             self._pause(pause)
             waited += pause
             tried += 1

@@ -68,7 +68,7 @@ class SessionTable:
             for name in [name for name, one in self._sessions.items() if one.ends <= now]:
                 del self._sessions[name]
             own = [name for name, one in self._sessions.items() if one.client == client]
-            for name in own[: len(own) + 1 - self._limits.sessions_per_client]:
+            for name in own[: max(0, len(own) + 1 - self._limits.sessions_per_client)]:
                 del self._sessions[name]
             if len(self._sessions) >= self._limits.sessions:
                 raise Refusal(Reason.BUSY, "too many sessions are open")
@@ -93,7 +93,7 @@ class SessionTable:
             self._keys[client, digest] = keys
             self._keys.move_to_end((client, digest))
             own = [name for name in self._keys if name[0] == client]
-            for name in own[: len(own) - self._limits.keys_per_client]:
+            for name in own[: max(0, len(own) - self._limits.keys_per_client)]:
                 del self._keys[name]
             while len(self._keys) > self._most_keys:
                 self._keys.popitem(last=False)

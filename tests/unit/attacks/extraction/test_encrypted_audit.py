@@ -159,6 +159,24 @@ def test_places_that_were_not_flooded_fail_though_the_noise_is_large(compiled: A
     assert found.verdict is Verdict.FAIL
 
 
+def test_flooding_that_is_the_same_in_every_answer_fails(compiled: Any) -> None:
+    plan, secret = compiled.public.plan, compiled.evaluator.secret
+    moduli, source = plan.parameters.moduli, SecureRandom()
+    noise = flooding(source, (plan.outputs, plan.parameters.degree), bits=plan.flood_bits, moduli=moduli)
+
+    def sends(served: Broken, columns: Any, keys: Any, rows: int) -> tuple[Ciphertext, ...]:
+        zeros = encryptions_of_zero(source, keys.public, count=plan.outputs, moduli=moduli, form="coefficients")
+        found = add(unsafe_sums(columns, plan=plan, secret=secret), zeros, moduli=moduli)
+        found[:, 0] = add(np.ascontiguousarray(found[:, 0]), noise, moduli=moduli)
+        for left in range(len(moduli), 1, -1):
+            found = divide_by_last(found, moduli=moduli[:left], form="coefficients")
+        found[:, 0, :, rows:] = 0
+        return tuple(Ciphertext(parameters=plan.parameters, parts=one, form="coefficients") for one in found)
+
+    found = audit_encrypted(Broken(compiled.public, secret, sends))
+    assert {one.name for one in found.checks if one.outcome is Verdict.FAIL} == {"fresh-flooding"}, found.lines()
+
+
 def network(squares: int) -> tuple[Any, Any]:
     generator = np.random.default_rng(4)
     layers: list[Any] = []
@@ -204,7 +222,7 @@ def test_a_networks_bare_replies_give_its_gradient_and_protected_ones_nothing(sq
     assert broken.verdict is Verdict.FAIL
     assert broken.techniques[0].sent.recovered == size
     failed = {one.name for one in broken.checks if one.outcome is Verdict.FAIL}
-    assert failed == {"flooding", "fresh-mask", "no-repeats"}
+    assert failed == {"flooding", "fresh-flooding", "fresh-mask", "no-repeats"}
 
 
 def test_a_network_by_diagonals_shows_its_partial_sums_in_bare_replies_alone() -> None:

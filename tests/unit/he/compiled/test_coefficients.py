@@ -31,7 +31,15 @@ def test_a_network_has_none(tmp_path: Path, program: Program) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"weights": [[1.0, "a", 2.0]]}, {"bias": [float("nan")] * 2}, {"schema": "x"}, {"features": "abc"}, {"more": 1}],
+    [
+        {"weights": [[1.0, "a", 2.0]]},
+        {"weights": [[10**400, 1.0, 2.0], [0.0, 1.0, 2.0]]},
+        {"bias": [float("nan")] * 2},
+        {"threshold": 10**400},
+        {"schema": "x"},
+        {"features": "abc"},
+        {"more": 1},
+    ],
 )
 def test_anything_else_is_refused(tmp_path: Path, program: Program, change: dict[str, object]) -> None:
     path = tmp_path / "model.json"

@@ -77,6 +77,18 @@ def test_weights_beyond_their_plan_are_refused(tmp_path: Path, compiled: Compile
         read_model(tmp_path / "large")
 
 
+def test_a_public_part_with_less_noise_than_hides_the_weights_is_refused(folder: Path, compiled: Compiled) -> None:
+    plan = compiled.public.plan
+    for bits, refused in ((plan.flood_bits, False), (plan.flood_bits - 1, True), (40, True)):
+        public = replace(compiled.public, plan=replace(plan, flood_bits=bits))
+        (folder / PUBLIC_FILE).write_bytes(public.to_bytes())
+        if not refused:
+            assert read_model(folder).digest == public.digest
+            continue
+        with pytest.raises(IntegrityError, match="would not hide the weights"):
+            read_model(folder)
+
+
 def test_links_and_missing_files_are_refused(folder: Path, tmp_path: Path) -> None:
     (folder / WEIGHTS_FILE).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError):

@@ -112,6 +112,7 @@ def _numbers(value: Any) -> list[float]:
         (("plan", "reply_limbs"), 0),
         (("plan", "flood_bits"), None),
         (("plan", "flood_bits"), 39),
+        (("plan", "flood_bits"), 40),
         (("plan", "step"), 2.0**-40),
         (("plan", "step"), 0.3),
         (("plan", "parameters", "special"), None),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wardline.core import DataError, IntegrityError, KeyAccessError
+from wardline.core import DataError, IntegrityError, KeyAccessError, canonical_json
 from wardline.he.compiled.compiling import Compiled, compile_model
 from wardline.he.compiled.parcels import (
+    MAGIC,
     check_parcel_key,
     read_keys_parcel,
     read_rows_parcel,
@@ -59,7 +61,7 @@ def test_the_whole_way_by_files(tmp_path: Path, compiled: Compiled, program: Pro
         assert told != count
     for broken in (b"", content[:9], content[:-1], content + b"\0"):
         (tmp_path / "broken").write_bytes(broken)
-        with pytest.raises(IntegrityError):
+        with pytest.raises(IntegrityError, match=r"broken: "):
             read_rows_parcel(tmp_path / "broken", public)
     with pytest.raises(IntegrityError, match="scores are wanted"):
         read_scores_parcel(tmp_path / "rows", public)
@@ -67,3 +69,28 @@ def test_the_whole_way_by_files(tmp_path: Path, compiled: Compiled, program: Pro
         read_keys_parcel(tmp_path / "nothing", public)
     with pytest.raises(IntegrityError, match="another model"):
         read_rows_parcel(tmp_path / "rows", compile_model(program, rows, margin=0.3).public)
+
+
+def test_parcels_of_no_rows_or_of_other_columns_are_refused(
+    tmp_path: Path, compiled: Compiled, rows: np.ndarray
+) -> None:
+    public = compiled.public
+    lattice = SealLattice.generate(public.plan.parameters)
+    (columns,) = encrypt_rows(lattice, public.plan, rows)
+    header = {
+        "content": "rows",
+        "frames": 0,
+        "model": public.digest.hex(),
+        "request": "0" * 32,
+        "rows": 0,
+        "session": "0" * 96,
+    }
+    for read, content in ((read_rows_parcel, "rows"), (read_scores_parcel, "scores")):
+        written = canonical_json({**header, "content": content})
+        (tmp_path / "none").write_bytes(MAGIC + len(written).to_bytes(4, "little") + written)
+        with pytest.raises(IntegrityError, match="not those of its rows"):
+            read(tmp_path / "none", public)
+    fewer = replace(columns, seeds=columns.seeds[1:], c0=columns.c0[1:])
+    write_rows_parcel(tmp_path / "fewer", public, [fewer], rows=len(rows), key=lattice.key.id)
+    with pytest.raises(IntegrityError, match="the model reads 3"):
+        read_rows_parcel(tmp_path / "fewer", public)

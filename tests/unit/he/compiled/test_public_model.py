@@ -53,6 +53,8 @@ def changed(compiled: Compiled, *path: Any, to: object) -> bytes:
         (("plan", "outputs"), True),
         (("plan", "flood_bits"), 39),
         (("plan", "flood_bits"), 75),
+        (("plan", "weight_scale"), 1e308),
+        (("plan", "weight_scale"), 5e-324),
         (("plan", "worst"), 0),
         (("plan", "worst"), "1"),
         (("plan", "units"), [1.0]),

@@ -11,7 +11,7 @@ import pytest
 
 from wardline.core import IntegrityError, UsageError, canonical_json
 from wardline.he.compiled.compiling import Compiled, compile_model, compile_single
-from wardline.he.compiled.folder import WEIGHTS_FILE, read_model, write_model
+from wardline.he.compiled.folder import PUBLIC_FILE, WEIGHTS_FILE, read_model, write_model
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.compiler.layers import Affine, Polynomial
 from wardline.he.compiler.program import Meaning, Program
@@ -81,6 +81,7 @@ def test_rows_are_scored_one_after_the_other(tmp_path: Path, single: Compiled) -
         (("reads",), "all"),
         (("step",), 2.0**-40),
         (("flood_bits",), 39),
+        (("flood_bits",), 40),
         (("reply_scale",), 1.0),
         (("input_scale",), 2.0**300),
         (("centre",), [0.0]),
@@ -109,6 +110,15 @@ def test_changed_weights_are_refused(tmp_path: Path, single: Compiled) -> None:
     for wrong in (content[100:], single.weights.content[-8:]):
         with pytest.raises(ValueError, match="more or fewer"):
             single.public.kind.server.unpack(wrong, single.public.plan)
+
+
+def test_weights_that_a_changed_plan_cannot_hold_are_refused(tmp_path: Path, single: Compiled) -> None:
+    write_model(tmp_path / "model", single.public, single.weights)
+    value = json.loads(single.public.to_bytes(), parse_int=lambda text: int(text) if len(text) < 16 else float(text))
+    value["plan"]["layers"][0]["weight_scale"] = 2.0**300
+    (tmp_path / "model" / PUBLIC_FILE).write_bytes(canonical_json(value))
+    with pytest.raises(IntegrityError, match="too large to be rounded"):
+        read_model(tmp_path / "model")
 
 
 def test_a_linear_model_is_sent_elsewhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from wardline.core import DataError, UsageError
 from wardline.he.compiler.program import Meaning
 from wardline.he.forest.choice import MOST_THRESHOLDS, compare, plan_forest
+from wardline.he.forest.noise import FRESH, TAIL, budget
 from wardline.he.forest.trees import LEAF, Forest, Tree
 from wardline.he.kernels.slots import has_slots
 
@@ -87,6 +89,20 @@ def test_votes_that_no_step_settles_are_refused(rows) -> None:
     )
     with pytest.raises(UsageError, match="would not decide as the plain one"):
         plan_forest(forest, rows(4, 2), error=0.1)
+
+
+def test_a_public_plan_does_not_give_the_leaves_of_a_stump(random_forest, rows) -> None:
+    """Its noise is that of one bit times the difference of two leaves, so that the exact bits would be that number."""
+    for seed in range(5):
+        plan, secret = plan_forest(random_forest(seed, trees=1, depth=1, features=1), rows(seed, 1))
+        (weight,) = secret.circuit.blocks[-1].linear[0].weights
+        exact = math.log2(abs(int(weight)) * TAIL * math.sqrt(FRESH**2 + 1 / 12))
+        room = budget(plan.parameters, 2**exact / TAIL)
+        assert room is not None
+        assert math.log2(room.bound) == pytest.approx(exact)
+        assert plan.noise_bits == math.ceil(exact) != exact
+        assert 0 <= room.left_bits - plan.left_bits < 0.1
+        assert round(10 * plan.left_bits) == pytest.approx(10 * plan.left_bits)
 
 
 def test_a_forest_that_is_too_deep_names_its_tree(random_forest, rows) -> None:

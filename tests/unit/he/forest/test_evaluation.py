@@ -12,12 +12,12 @@ import pytest
 
 pytest.importorskip("tenseal")
 
-from wardline.core import SecureRandom
 from wardline.he.ciphertext import Ciphertext
 from wardline.he.forest.choice import plan_forest
-from wardline.he.forest.evaluation import replies, uniform, unsafe_replies
+from wardline.he.forest.evaluation import replies, unsafe_replies
 from wardline.he.forest.noise import FLOOD_BITS, TAIL, output_deviation
 from wardline.he.forest.rows import decrypt_outputs, decrypt_steps, encrypt_rows
+from wardline.he.forest.splits import root_of
 from wardline.he.kernels.expansion import expand
 from wardline.he.kernels.switching import divide_by_last
 
@@ -50,7 +50,7 @@ def test_answers_are_exact_and_as_noisy_as_predicted(
     predicted = np.log2(float(np.prod([float(one) for one in plan.parameters.moduli])))
     predicted -= plan.noise_bits + np.log2(2 * plan.parameters.plain_modulus)
     measured = min(noise_budget(lattice, one) for one in bare)
-    assert predicted - 1 <= measured <= predicted + 4
+    assert predicted - 1 <= measured <= predicted + 5
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +93,6 @@ def test_slots_beyond_the_charged_rows_say_nothing(protected) -> None:
     assert abs(rest.var() - 1 / 12) < 6 * np.sqrt(1 / 180 / len(rest))
     again = decrypt_steps(lattice, plan, [replies(columns, keys, plan=plan, secret=secret, rows=few)], rows=plan.rows)
     assert (again[few:] == steps[few:]).sum() < 60  # forty of them are the sample's, and were shown
-
-
-def test_uniform_numbers_reach_all_values_alike() -> None:
-    """Of 70,000 numbers below 7 each comes 10,000 times, within six deviations (93)."""
-    found = np.bincount(uniform(SecureRandom(), 70_000, 7), minlength=7)
-    assert len(found) == 7
-    assert np.abs(found - 10_000).max() < 6 * 93
-    assert np.abs(np.bincount(np.arange(70_000) % 8 % 7, minlength=7) - 10_000).max() > 6 * 93  # a biased twin
 
 
 def test_two_replies_to_one_request_share_nothing(protected) -> None:
@@ -196,8 +188,13 @@ def test_what_does_not_fit_is_refused(protected, random_forest, rows) -> None:
 
 def test_a_secret_is_not_printed(protected) -> None:
     _, _, secret, _, _, _ = protected
-    assert "array" not in repr(secret)
-    assert "array" not in repr(secret.circuit)
+    assert repr(secret) == "ForestWeights()"
+    blocks = ", ".join(["Block()"] * len(secret.circuit.blocks))
+    depth, bits = secret.circuit.depth, secret.circuit.bits
+    assert repr(secret.circuit) == f"Circuit(bits={bits}, blocks=({blocks},), depth={depth})".replace("),)", "))")
+    assert repr(secret.trees[0]) == "IntegerTree()"
+    root = root_of(secret.trees[0], secret.bit_features)
+    assert repr(root) == f"Node(height={root.height})"
 
 
 @pytest.mark.data

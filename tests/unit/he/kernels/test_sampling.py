@@ -131,3 +131,33 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="count"):
         sampling.binomial(random, -1)
     assert sampling.flooding(random, (0, 8), bits=4, moduli=MODULI).shape == (0, len(MODULI), 8)
+
+
+def test_uniform_numbers_reach_all_values_alike() -> None:
+    """Of 70,000 numbers below 7 each comes 10,000 times; a modulus that favours a number by an eighth is found."""
+    even = np.full(7, 1 / 7)
+    found = sampling.uniform(SecureRandom(), 70_000, 7)
+    assert statistic(np.bincount(found, minlength=7), even) < limit(7)
+    assert statistic(np.bincount(np.arange(70_000) % 8 % 7, minlength=7), even) > limit(7)
+    assert sampling.uniform(SecureRandom(), 1000, 1 << 31).max() < 1 << 31
+    assert sampling.uniform(SecureRandom(), 0, 5).shape == (0,)
+    for count, modulus in ((-1, 7), (3, 0), (3, (1 << 31) + 1)):
+        with pytest.raises(ValueError, match="modulus"):
+            sampling.uniform(SecureRandom(), count, modulus)
+
+
+def test_words_that_would_favour_small_numbers_are_drawn_anew() -> None:
+    """2^64 - 1 is 1 modulo 7 and beyond the largest multiple of 7: it comes once in 2^63 words, so here it is made."""
+
+    class Rare:
+        def __init__(self) -> None:
+            self.drawn: list[int] = []
+
+        def uint64(self, count: int) -> np.ndarray:
+            self.drawn.append(count)
+            first = (1 << 64) - 1 if len(self.drawn) == 1 else 5
+            return np.frombuffer(np.array([first] + [4] * (count - 1), dtype=np.uint64).tobytes(), dtype=np.uint64)
+
+    source = Rare()
+    assert sorted(sampling.uniform(source, 4, 7).tolist()) == [4, 4, 4, 5]
+    assert source.drawn == [4, 1]

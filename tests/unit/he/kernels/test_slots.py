@@ -1,4 +1,4 @@
-"""Slots and plaintexts: SEAL's encoder, sums and products as the oracle, bit for bit."""
+"""Slots and plaintexts: SEAL's encoder and sums as the oracle, bit for bit."""
 
 from __future__ import annotations
 
@@ -39,8 +39,6 @@ def test_moduli_without_slots_are_refused() -> None:
         slots.scaled(values.astype(np.uint32), BFV)
     with pytest.raises(ValueError, match="modulo less"):
         slots.scaled(values[:1024], BFV)
-    with pytest.raises(ValueError, match="one plaintext"):
-        slots.multiply_plain(np.zeros((2, 3, 4096), dtype=np.uint32), values[None], BFV)
 
 
 @pytest.mark.crosscheck
@@ -60,7 +58,5 @@ def test_everything_equals_seal(seal) -> None:
     made = oracle.seal.Ciphertext()
     oracle.evaluator.add_plain(cipher, other, made)
     assert (oracle.opened(made)[0] == slots.add_plain(parts, coefficients[1], BFV)).all()
-    oracle.evaluator.multiply_plain(cipher, other, made)
-    assert (oracle.opened(made)[0] == slots.multiply_plain(parts, coefficients[1], BFV)).all()
     both = slots.add_plain(np.stack([parts, parts]), coefficients[::-1].copy(), BFV)
     assert (both[0] == slots.add_plain(parts, coefficients[1], BFV)).all()

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wardline.core import canonical_json
 from wardline.core.errors import IntegrityError, UsageError
-from wardline.he.queries.language import Condition, Query, number, parse_where, query_from_person
+from wardline.he.queries.answers import MOST_HEADER_BYTES
+from wardline.he.queries.language import MOST_CHARACTERS, Condition, Query, number, parse_where, query_from_person
 
 texts = st.text(min_size=1, max_size=12)
 conditions = st.one_of(
@@ -138,3 +140,17 @@ def test_queries_of_strangers_are_refused_as_such() -> None:
 def test_numbers() -> None:
     assert str(number("1.50")) == "1.50"
     assert [number(one) for one in ("x", "", "nan", "inf", "1e400")] == [None] * 5
+
+
+def test_every_query_fits_the_header_of_its_answer() -> None:
+    """Characters that JSON writes with six bytes, as many as there may be; one more is refused."""
+    condition = Condition(column="\x01" * 255, comparison="is missing")
+    most = (condition,) * 256
+    assert MOST_CHARACTERS == 256 * 256
+    assert len(canonical_json(Query(kind="count", where=most).to_json())) < MOST_HEADER_BYTES - 512
+    longer = Condition(column="\x01" * 256, comparison="is missing")
+    with pytest.raises(ValueError, match="more than 65536 characters"):
+        Query(kind="count", where=(*most[1:], longer))
+    many = Condition(column="x", comparison="in", values=("",) * 256)
+    with pytest.raises(ValueError, match="more than 65536 characters"):
+        Query(kind="count", where=(many,) * 256)

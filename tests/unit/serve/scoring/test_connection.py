@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -22,7 +23,9 @@ from wardline.serve.scoring.admission import ServiceLimits
 from wardline.serve.scoring.certificates import make_development_certificates
 from wardline.serve.scoring.client import ScoringClient
 from wardline.serve.scoring.connection import ScoringConnection
+from wardline.serve.scoring.messages import REASON_KEY
 from wardline.serve.scoring.meter import RowMeter
+from wardline.serve.scoring.refusals import Reason
 from wardline.serve.scoring.server import EventLog, ScoringServer
 from wardline.serve.scoring.service import Allowance, Scoring
 from wardline.serve.scoring.trial import tls_of
@@ -174,3 +177,23 @@ def test_a_model_too_large_for_the_memory_is_refused(tmp_path: Path) -> None:
     assert 1 <= Scoring(compiled.evaluator, meter, allowance=Allowance(rows=1), limits=some).places < some.requests
     with pytest.raises(UsageError, match="GiB of memory"):
         Scoring(compiled.evaluator, meter, allowance=Allowance(rows=1), limits=ServiceLimits(memory_bytes=1000))
+
+
+class Busy(grpc.RpcError):
+    def trailing_metadata(self):
+        return ((REASON_KEY, Reason.BUSY.value),)
+
+
+def test_a_long_wait_has_pauses_of_seconds_to_its_end() -> None:
+    pauses: list[float] = []
+    connection = object.__new__(ScoringConnection)
+    connection._seconds, connection._retries, connection._pause = 3600.0, 2, pauses.append
+
+    def attempt() -> str:
+        if len(pauses) < 600:
+            raise Busy
+        return "answer"
+
+    assert connection._patiently(attempt) == "answer"
+    assert pauses[0] == 0.2
+    assert pauses[-1] == 5.0

@@ -77,3 +77,19 @@ def test_keys_used_longest_ago_make_room_where_memory_is_short() -> None:
     table.keys(table.open("alice", keys=b"k"))
     table.keep("carol", b"k", KEYS)
     assert [table.knows(client, b"k") for client in ("alice", "bob", "carol")] == [True, False, True]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
+def test_nothing_makes_room_before_there_are_too_many(most: int) -> None:
+    table = SessionTable(ServiceLimits(sessions_per_client=most, keys_per_client=most))
+    digests = [bytes([one]) for one in range(most)]
+    opened = [table.open("alice", keys=digest) for digest in digests]
+    for digest in digests:
+        table.keep("alice", digest, KEYS)
+    assert all(table.find("alice", one.session.id) is one for one in opened)
+    assert all(table.knows("alice", digest) for digest in digests)
+    table.open("alice", keys=b"more")
+    table.keep("alice", b"more", KEYS)
+    assert refused(table, "alice", opened[0].session.id) is Reason.SESSION
+    assert all(table.find("alice", one.session.id) is one for one in opened[1:])
+    assert [table.knows("alice", digest) for digest in digests] == [False] + [True] * (most - 1)
