@@ -65,9 +65,10 @@ def compile_model(
     need("numba", extra="he")
     from wardline.he.compiled.compiling import compile_model as compile_many
     from wardline.he.compiled.compiling import compile_single
-    from wardline.he.compiled.folder import write_model
+    from wardline.he.compiled.folder import check_free, write_model
     from wardline.he.compiled.sources import program_from_path
 
+    check_free(out)
     names = tuple(features.split(",")) if features else ()
     if single and batch is not None:
         raise UsageError("--single and --batch exclude each other", hint="give --batch 1 to have the faster one chosen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -77,3 +78,16 @@ def outside(plan: Ranged, rows: Floats) -> int:
     # A hair of rounding is within: centre and half width do not give the ends back exactly.
     far = np.abs(rows - plan.centre) > plan.half_width * (1 + 1e-9) + 1e-12 * np.abs(plan.centre)
     return int(far.any(axis=1).sum())
+
+
+def coarse(value: float) -> float:
+    """A number that is public although it follows from weights, rounded up by an eighth at most.
+
+    It still bounds what it bounded. With all of its digits it would be an equation for the weights: of a model with
+    few of them, a few such numbers give them away.
+
+    Args:
+        value: at least 0.
+    """
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(math.ceil(mantissa * 16) / 16, exponent)

@@ -24,10 +24,12 @@ from wardline.he.frames.evaluation_keys import expand_keys
 from wardline.he.network.plan import FLOOD_BITS
 from wardline.he.network.stages import Stage
 from wardline.he.parameters import Parameters
-from wardline.he.ranges import outside
+from wardline.he.ranges import coarse, outside
 
 _LARGEST_SCALE = 2.0**400
-_REALS = ("input_scale", "reply_scale", "reach", "error", "worst", "step")
+_SETTINGS = ("input_scale", "reply_scale", "step")
+_TOLD = ("reach", "error", "worst")
+_REALS = (*_SETTINGS, *_TOLD)
 _NAMES = frozenset(
     {"parameters", "centre", "half_width", "ciphertexts", "reads", "layers", "reply_limbs", "flood_bits", *_REALS}
 )
@@ -57,7 +59,8 @@ class DiagonalKind:
             "layers": [_layer_json(layer) for layer in plan.layers],
             "reply_limbs": plan.reply_limbs,
             "flood_bits": plan.flood_bits,
-            **{name: getattr(plan, name) for name in _REALS},
+            **{name: getattr(plan, name) for name in _SETTINGS},
+            **{name: coarse(getattr(plan, name)) for name in _TOLD},
         }
 
     def from_json(self, value: object) -> DiagonalPlan:
@@ -203,7 +206,8 @@ def _layer_json(layer: StepPlan) -> dict[str, Any]:
         "dropped": layer.dropped,
         "group": layer.group,
         "squared": layer.squared,
-        **{name: getattr(layer, name) for name in (*_SCALES, *_ERRORS)},
+        **{name: getattr(layer, name) for name in _SCALES},
+        **{name: coarse(getattr(layer, name)) for name in _ERRORS},
     }
 
 
@@ -281,9 +285,10 @@ def _check(plan: DiagonalPlan) -> None:
         raise ValueError("the reply's scale is not that of the last layer")
     assert plan.flood_bits is not None
     noise = 2.0**plan.flood_bits / math.sqrt(3) / (last.scale / plan.repeated) * math.sqrt(2 * plan.room)
-    # By the plan's own words, as for a network; a bound is that of an output, of which half of the coefficients tell.
+    # By the plan's own words, as for a network; a bound is that of an output, of which half of the coefficients tell,
+    # and an eighth too large at most.
     mixed = math.sqrt(2 - 1 / plan.room)
-    if 2.0**plan.flood_bits < 2.0**FLOOD_BITS * last.bound / mixed * last.scale / plan.repeated * (1 - 1e-9):
+    if 2.0**plan.flood_bits < 2.0**FLOOD_BITS * last.bound * 8 / 9 / mixed * last.scale / plan.repeated * (1 - 1e-9):
         raise ValueError("the noise that is added to replies would not hide the weights")
     if math.frexp(plan.step)[0] != 0.5 or plan.step < 2 * noise:
         raise ValueError("the step is no power of two, or smaller than twice the noise")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wardline.core import SecureRandom, make_folder, write_atomic
-from wardline.core.errors import DataError, IntegrityError, KeyAccessError, placed
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError, UsageError, placed
 from wardline.he.compiled.evaluator import Evaluator
 from wardline.he.compiled.kinds import Kind, kind_of
 from wardline.he.compiled.public_model import MOST_PUBLIC_BYTES, PublicModel
@@ -47,11 +47,23 @@ def pack_weights(secret: Any, plan: Any) -> PackedWeights:
     return PackedWeights(content=content, sha256=hashlib.sha256(content).hexdigest())
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder that a model is in, with a `UsageError`."""
+    for name in (PUBLIC_FILE, WEIGHTS_FILE):
+        if (folder / name).exists():
+            raise UsageError(
+                "a model is there, and its clients' keys belong to it alone",
+                where=str(folder / name),
+                hint="name another folder, or delete this one",
+            )
+
+
 def write_model(folder: Path, public: PublicModel, weights: PackedWeights) -> tuple[Path, Path]:
     """Write both files; a crash in between leaves a pair that `read_model` refuses.
 
     Args:
-        folder: made if it is missing.
+        folder: made if it is missing. It must not hold a model: another one would have another digest, and clients'
+            keys and files belong to one digest.
         public: names the digest of `weights`.
         weights: readable for their owner alone (mode 0600).
 
@@ -59,11 +71,13 @@ def write_model(folder: Path, public: PublicModel, weights: PackedWeights) -> tu
         The public file and the server's.
 
     Raises:
+        UsageError: if a model is there.
         ValueError: if the two do not belong together.
         WorkspaceError: if they cannot be written.
     """
     if public.weights_sha256 != weights.sha256:
         raise ValueError("the public part names other weights")
+    check_free(folder)
     folder = make_folder(folder)
     write_atomic(folder / WEIGHTS_FILE, weights.content, mode=0o600)
     write_atomic(folder / PUBLIC_FILE, public.to_bytes())

@@ -12,7 +12,7 @@ from wardline.crypto.strict import exact_object
 from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
 from wardline.he.linear.plan import LEFT_OUT, LinearPlan
 from wardline.he.parameters import Parameters
-from wardline.he.ranges import outside
+from wardline.he.ranges import coarse, outside
 
 MOST_FEATURES = 4096
 MOST_OUTPUTS = 1024
@@ -35,9 +35,9 @@ class LinearKind:
             "outputs": plan.outputs,
             "weight_scale": plan.weight_scale,
             "flood_bits": plan.flood_bits,
-            "bound": plan.bound,
-            "error": plan.error,
-            "worst": plan.worst,
+            "bound": coarse(plan.bound),
+            "error": coarse(plan.error),
+            "worst": coarse(plan.worst),
             "units": plan.units.tolist(),
         }
 

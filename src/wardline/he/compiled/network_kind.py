@@ -13,7 +13,7 @@ from wardline.he.network.noise import SLOT_TAIL, TAIL, in_slots
 from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, SecondPlan
 from wardline.he.network.tiling import charged
 from wardline.he.parameters import Parameters
-from wardline.he.ranges import outside
+from wardline.he.ranges import coarse, outside
 
 MOST_WIDTH = 16384
 """Numbers that a layer reads or gives, at most: so many ciphertexts are in work."""
@@ -72,9 +72,9 @@ class NetworkKind:
             "reply_limbs": plan.reply_limbs,
             "reply_scale": plan.reply_scale,
             "flood_bits": plan.flood_bits,
-            "reach": plan.reach,
-            "error": plan.error,
-            "worst": plan.worst,
+            "reach": coarse(plan.reach),
+            "error": coarse(plan.error),
+            "worst": coarse(plan.worst),
             "step": plan.step,
         }
 
@@ -137,7 +137,8 @@ class NetworkKind:
         weights = sum(layer.outputs * (layer.inputs + 1) for layer in plan.layers)
         return (
             f"about {-(-weights // plan.outputs)} rows give as many numbers as the network has weights at most, and a "
-            "copy that decides alike needs fewer: meter rows, which are charged by powers of two"
+            "copy that decides alike needs fewer: meter rows, which are charged by powers of two (complex numbers in a "
+            "full batch tell twice as much)"
         )
 
 
@@ -153,16 +154,16 @@ def _layer_json(layer: LayerPlan) -> dict[str, Any]:
         "weight_scale": layer.weight_scale,
         "scale": layer.scale,
         "squared": layer.squared,
-        "error": layer.error,
-        "bound": layer.bound,
+        "error": coarse(layer.error),
+        "bound": coarse(layer.bound),
         "second": None
         if second is None
         else {
             "degree": second.degree,
             "dropped": second.dropped,
             "scale": second.scale,
-            "error": second.error,
-            "bound": second.bound,
+            "error": coarse(second.error),
+            "bound": coarse(second.bound),
         },
     }
 
@@ -220,8 +221,8 @@ def _check(plan: NetworkPlan) -> None:
         raise ValueError("the reply's scale is not that of the last layer")
     assert plan.flood_bits is not None
     noise = in_slots(2.0**plan.flood_bits / math.sqrt(3) / last.scale, parameters.degree)
-    # By the plan's own words: how large the noise of its weights is, bounds in the plan say.
-    hidden = TAIL * last.bound / in_slots(SLOT_TAIL, parameters.degree) * last.scale
+    # By the plan's own words: how large the noise of its weights is, bounds say, which are an eighth too large at most.
+    hidden = TAIL * last.bound * 8 / 9 / in_slots(SLOT_TAIL, parameters.degree) * last.scale
     if 2.0**plan.flood_bits < 2.0**FLOOD_BITS * hidden * (1 - 1e-9):
         raise ValueError("the noise that is added to replies would not hide the weights")
     if math.frexp(plan.step)[0] != 0.5 or plan.step < 2 * noise:

@@ -56,8 +56,8 @@ class PublicModel:
         ValueError: for parts that do not fit together.
 
     Guarantee: no weight stands in it. Scales, bits of noise and predicted errors depend on the sizes of the weights,
-    and tell their order of magnitude; a network's shape is told; ranges tell the extremes of the calibration sample, up
-    to its margin.
+    and tell their order of magnitude: they are powers of two, or rounded up by up to an eighth (`ranges.coarse`). A
+    network's shape is told; ranges tell the extremes of the calibration sample, up to its margin.
     """
 
     plan: Plan

@@ -16,6 +16,7 @@ from wardline.he.forest.trees import LEAF, MOST_DEPTH, Floats, Number, Tree
 from wardline.he.kernels.sampling import MOST_FLOODING_BITS
 from wardline.he.kernels.slots import has_slots
 from wardline.he.parameters import Parameters
+from wardline.he.ranges import coarse
 
 MOST_INPUTS = 16384
 MOST_OUTPUTS = 1024
@@ -24,7 +25,9 @@ MOST_NODES = 1 << 24
 
 _COUNT = struct.Struct("<I")
 _COUNTS = {"depth": 32, "products": MOST_NODES, "last": MOST_NODES, "held": MOST_NODES}
-_REALS = ("step", "seconds", "noise_bits", "left_bits", "error", "worst")
+_SETTINGS = ("step", "noise_bits", "left_bits")
+_TOLD = ("seconds", "error", "worst")
+_REALS = (*_SETTINGS, *_TOLD)
 _NAMES = frozenset(
     {
         "parameters",
@@ -58,7 +61,8 @@ def plan_to_json(plan: ForestPlan) -> dict[str, Any]:
         "flood_limbs": plan.flood_limbs,
         "flood_bits": plan.flood_bits,
         "reply_limbs": plan.reply_limbs,
-        **{name: getattr(plan, name) for name in (*_COUNTS, *_REALS)},
+        **{name: getattr(plan, name) for name in (*_COUNTS, *_SETTINGS)},
+        **{name: coarse(getattr(plan, name)) for name in _TOLD},
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardline.core import SecureRandom, canonical_json, make_folder, write_atomic
-from wardline.core.errors import DataError, IntegrityError, KeyAccessError, placed
+from wardline.core.errors import DataError, IntegrityError, KeyAccessError, UsageError, placed
 from wardline.core.files import workspace_error
 from wardline.crypto.strict import exact_object, parse_canonical
 from wardline.he.frames.session import Limits
@@ -140,13 +140,13 @@ def build_database(
     """Write a database; memory for one column of its grid is all that it takes beside the records.
 
     Args:
-        folder: made if it is missing.
+        folder: made if it is missing. It must not hold a database: clients' questions belong to one digest.
         records: [count, bytes]; a memory map will do.
         columns: of the table whose rows they are (see `wardline.he.lookup.records.encode_rows`); empty for bytes.
         plan: the layout; None takes the one that is answered fastest.
 
     Raises:
-        UsageError: for records that are too many or too large.
+        UsageError: for records that are too many or too large, or if a database is there.
         ValueError: for records of another type, or a plan for others.
         WorkspaceError: if the files cannot be written.
     """
@@ -157,6 +157,12 @@ def build_database(
         raise ValueError("the plan is for another number or length of records")
     folder = make_folder(folder)
     path = folder / DATABASE_FILE
+    if path.exists():
+        raise UsageError(
+            "a database is there, and clients' questions belong to it alone",
+            where=str(path),
+            hint="name another folder, or delete this one",
+        )
     temporary = folder / f".{DATABASE_FILE}-{os.urandom(8).hex()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -59,9 +59,9 @@ def rescaling(degree: int) -> float:
 def relinearising(degree: int, limbs: int) -> float:
     """Deviation of a coefficient that switching s^2 to s adds, with no prime above the special one.
 
-    Each limb is a digit that is uniform below its prime, and meets an error of its own. Digits are not centred, as with
-    SEAL: in the few slots whose roots stand next to 1 their mean adds up to 1.1 sqrt(degree) times as much. Primes of 20
-    bits and more are dropped right behind, so that it stays far below what rounding adds.
+    Each limb is a digit that is uniform below its prime, and meets an error of its own. Digits are not centred, as in
+    SEAL: in the few slots whose roots stand next to 1 their mean adds up to 1.1 sqrt(degree) times as much. Primes of
+    20 bits and more are dropped right behind, so that it stays far below what rounding adds.
     """
     digits = limbs * degree / 3 * FRESH**2
     return math.sqrt(digits + rescaling(degree) ** 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wardline.core import DataError, IntegrityError, KeyAccessError
+from wardline.core import DataError, IntegrityError, KeyAccessError, UsageError
 from wardline.he.compiled.compiling import Compiled
 from wardline.he.compiled.folder import (
     PUBLIC_FILE,
@@ -96,3 +96,17 @@ def test_links_and_missing_files_are_refused(folder: Path, tmp_path: Path) -> No
     (folder / WEIGHTS_FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError):
         read_model(folder)
+
+
+def test_a_model_is_never_overwritten(tmp_path: Path, compiled: Compiled) -> None:
+    public, weights = write_model(tmp_path / "model", compiled.public, compiled.weights)
+    for left in (public, weights):
+        other = weights if left is public else public
+        kept = other.read_bytes()
+        other.unlink()
+        before = left.read_bytes()
+        with pytest.raises(UsageError, match="a model is there"):
+            write_model(tmp_path / "model", compiled.public, compiled.weights)
+        assert left.read_bytes() == before
+        assert not other.exists()
+        other.write_bytes(kept)

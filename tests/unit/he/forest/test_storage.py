@@ -26,7 +26,8 @@ def test_a_plan_comes_back_as_it_was(planned) -> None:
     written = plan_to_json(plan)
     read = plan_from_json(json.loads(canonical_json(written)))
     assert canonical_json(plan_to_json(read)) == canonical_json(written)
-    assert read.explain() == plan.explain()
+    exact = replace(plan, **{name: written[name] for name in ("seconds", "error", "worst")})
+    assert read.explain() == exact.explain()
 
 
 @pytest.mark.parametrize(
