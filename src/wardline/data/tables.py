@@ -30,7 +30,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError("there is no such file", where=str(path), hint="check data.source in the policy") from None
+        raise DataError(
+            "there is no such file", where=str(path), hint="check its name, and data.source where a policy names it"
+        ) from None
     except OSError as error:
         reason = (error.strerror or "it cannot be read").lower()
         raise DataError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from wardline.he.ciphertext import Ciphertext, SeededColumns
 from wardline.he.diagonal.plan import DiagonalPlan, laid_out
+from wardline.he.network.rows import check_reach
 from wardline.he.network.stages import Floats
 from wardline.he.network.tiling import slots_of
 from wardline.he.ranges import OutOfRange, check_rows, scaled_rows
@@ -57,6 +58,8 @@ def decrypt_outputs(
         rows: how many rows were sent.
 
     Raises:
+        DataError: for outputs so far beyond what the network was compiled for that numbers must have wrapped around
+            their modulus. Those that wrap to a size which may be are not noticed.
         ValueError: for replies that are not as many as the rows, or that do not belong to these keys.
 
     References: Li and Micciancio 2021 (what decrypted noise may say of the key).
@@ -74,4 +77,6 @@ def unsafe_raw_outputs(
     for row, (reply,) in zip(out, replies, strict=True):
         # A mean over places that were withheld would be garbage: the few coefficients that came are read as they are.
         row[:] = slots_of(lattice.decrypt_polynomials([reply]), plan.room)[0, : plan.outputs]
+    for index in range(rows):
+        check_reach(out[index : index + 1], plan, first=index)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from wardline.he.seal.lattice import Lattice
 
 _WRAPPED = 4.0
 """So many times the reach is left free in the moduli: see `wardline.he.network.choice`."""
+
+
+class Reaching(Protocol):
+    """A plan that knows how large its outputs are."""
+
+    @property
+    def reach(self) -> float:
+        """No output of rows within the ranges is larger in size."""
+        ...
+
+    @property
+    def worst(self) -> float:
+        """No such output is farther from the exact one."""
+        ...
 
 
 def encrypt_rows(
@@ -87,11 +102,24 @@ def unsafe_raw_outputs(
             part[:] = lattice.decrypt_slots(reply).T[: len(part)]
         else:
             part[:] = slots_of(lattice.decrypt_polynomials(reply), len(part)).T
-        # What wraps around is a coefficient, which stands in every slot: it takes answers of all rows far away.
-        if float(np.abs(part).max()) > _WRAPPED * plan.reach + plan.worst:
-            raise DataError(
-                "a row lies far beyond what the network was compiled for, and no answer of its batch can be trusted",
-                where=f"rows {batch * plan.rows} to {batch * plan.rows + len(part) - 1}",
-                hint="score fewer rows at a time to find it, or compile with a sample that has such rows",
-            )
+        check_reach(part, plan, first=batch * plan.rows)
     return out
+
+
+def check_reach(outputs: Floats, plan: Reaching, *, first: int) -> None:
+    """Refuse outputs of a batch that are so large that numbers must have wrapped around their modulus.
+
+    What wraps around is a coefficient, which stands in every slot: it takes answers of all rows far away.
+
+    Args:
+        outputs: [rows, outputs].
+        plan: of the network.
+        first: the first row's number, for the message.
+    """
+    if float(np.abs(outputs).max()) > _WRAPPED * plan.reach + plan.worst:
+        last = first + len(outputs) - 1
+        raise DataError(
+            "a row lies far beyond what the network was compiled for, and no answer of its batch can be trusted",
+            where=f"rows {first} to {last}" if last > first else f"row {first}",
+            hint="score fewer rows at a time to find it, or compile with a sample that has such rows",
+        )
