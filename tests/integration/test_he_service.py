@@ -128,7 +128,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     found = Service(folder, program, rows)
     compiled = compile_model(program, rows[:2000])
     write_model(folder / "server" / "model", compiled.public, compiled.weights)
-    names = ("alice", "bob", "carol", "dora", "erin", "fay", "greg", "poor")
+    names = ("alice", "bob", "carol", "dora", "erin", "fay", "greg", "hana", "poor")
     make_development_certificates(folder / "tls", clients=names)
     make_development_certificates(folder / "strangers", clients=("alice",))
     found.lattice = SealLattice.generate(compiled.public.plan.parameters)
@@ -362,6 +362,16 @@ def test_rows_are_metered_and_a_crash_forgets_none(service: Service) -> None:
         client.score(service.rows[:4])
         with pytest.raises(BudgetError, match="0 are left"):
             client.score(service.rows[:1])
+
+
+def test_public_keys_of_another_secret_are_refused_before_anything_is_charged(service: Service) -> None:
+    others = SealLattice.generate(service.lattice.parameters).evaluation_keys()
+    with service.connect("hana") as connection:
+        with pytest.raises(ValueError, match="another secret key"):
+            ScoringClient(connection, service.lattice, keys=others)
+        client = ScoringClient(connection, service.lattice, keys=service.lattice.evaluation_keys())
+        assert client.score(service.rows[:1]).shape == (1, 1)
+    assert service.left("hana") == BUDGET - 1
 
 
 def test_a_client_finds_its_way_after_its_sessions_are_over(service: Service) -> None:

@@ -15,6 +15,7 @@ from wardline.cli.he_options import (
     need_service,
     open_lattice,
     read_rows,
+    taken_back,
     tls_files,
     tls_options,
     warn_charged,
@@ -52,7 +53,8 @@ def keys(*, name: Path, model: Path, passphrase_fd: int | None) -> None:
     passphrase = read_passphrase(passphrase_fd, prompt=ask_passphrase(confirm=True))
     lattice = SealLattice.generate(public.plan.parameters)
     write_secret_key(secret, lattice.key, passphrase=passphrase)
-    write_keys_parcel(evaluation, public, public.kind.make_keys(lattice, public.plan), key=lattice.key.id)
+    with taken_back(secret):
+        write_keys_parcel(evaluation, public, public.kind.make_keys(lattice, public.plan), key=lattice.key.id)
     click.echo(f"secret:     {secret} (keep it, and the passphrase apart from it)")
     click.echo(f"evaluation: {evaluation} (goes to the service)")
     click.echo(f"id:         {lattice.key.id}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wardline.cli.he_options import OUT, key_options, need_encryption
+from wardline.cli.he_options import OUT, key_options, need_encryption, taken_back
 from wardline.cli.options import FORMAT, PASSPHRASE_FD, ask_passphrase
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def keys(*, name: Path, database: Path, passphrase_fd: int | None, output_format
     passphrase = read_passphrase(passphrase_fd, prompt=ask_passphrase(confirm=True))
     lattice = SealLattice.generate(public.plan.parameters)
     write_secret_key(secret, lattice.key, passphrase=passphrase)
-    write_keys(evaluation, public, lookup_keys(lattice, public.plan))
+    with taken_back(secret):
+        write_keys(evaluation, public, lookup_keys(lattice, public.plan))
     if output_format == "json":
         click.echo(json.dumps({"secret": str(secret), "evaluation": str(evaluation), "id": lattice.key.id}))
         return

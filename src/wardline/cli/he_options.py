@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +45,16 @@ def tls_options(command: Command) -> Command:
 def key_options(command: Command) -> Command:
     """The secret key and its passphrase."""
     return SECRET_KEY(PASSPHRASE_FD(command))
+
+
+@contextlib.contextmanager
+def taken_back(secret: Path) -> Iterator[None]:
+    """Remove a secret key that was just written if what belongs to it cannot be made: a next try finds its name free."""
+    try:
+        yield
+    except BaseException:
+        secret.unlink(missing_ok=True)
+        raise
 
 
 def tls_files(*, authority: Path, certificate: Path, tls_key: Path) -> TlsFiles:

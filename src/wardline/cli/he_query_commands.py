@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from wardline.cli.he_options import OUT, need_encryption
+from wardline.cli.he_options import OUT, need_encryption, taken_back
 from wardline.cli.options import FORMAT, PASSPHRASE_FD, ask_passphrase
 
 if TYPE_CHECKING:
@@ -157,8 +157,9 @@ def encrypt(
     lattice = SealLattice.generate(found.parameters)
     ciphertexts = encrypt_table(lattice, found, columns)  # it looks at all columns before anything is written
     write_secret_key(secret, lattice.key, passphrase=passphrase)
-    keys = lattice.evaluation_keys(relinearisation=found.depth > 0)
-    description = write_table(out, found, key=lattice.key.id, keys=keys, columns=ciphertexts)
+    with taken_back(secret):
+        keys = lattice.evaluation_keys(relinearisation=found.depth > 0)
+        description = write_table(out, found, key=lattice.key.id, keys=keys, columns=ciphertexts)
     write_new(kept, description.to_bytes(), mode=0o644)
     _tell_left_out(left_out)
     click.echo(f"table:  {out} ({rows} rows, {found.table_bytes / rows:.0f} bytes a row; goes to the server)")

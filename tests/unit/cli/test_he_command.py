@@ -11,7 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from wardline.cli.app import cli
-from wardline.core import DataError, IntegrityError, KeyAccessError, MissingExtraError, UsageError, WardlineError
+from wardline.core import (
+    DataError,
+    IntegrityError,
+    KeyAccessError,
+    MissingExtraError,
+    UsageError,
+    WardlineError,
+    WorkspaceError,
+)
 from wardline.he.compiled.coefficients import write_coefficients
 from wardline.he.compiler.layers import Affine
 from wardline.he.compiler.program import Meaning, Program
@@ -121,3 +129,18 @@ def test_serving_needs_its_files(folder: Path, tmp_path: Path) -> None:
     found = error("serve", folder / "compiled", *rest, "--client", "a:5")
     assert isinstance(found, UsageError)
     assert "--client branch=5000" in found.hint
+
+
+def test_a_secret_key_without_its_public_one_is_taken_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARDLINE_PASSPHRASE", "four random words here")
+
+    def full(*_: object, **__: object) -> None:
+        raise WorkspaceError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("wardline.he.compiled.parcels.write_keys_parcel", full)
+        assert isinstance(error("keys", tmp_path / "late", "--model", folder / "compiled"), WorkspaceError)
+    assert not list(tmp_path.iterdir())
+    assert he("keys", tmp_path / "late", "--model", folder / "compiled").exit_code == 0

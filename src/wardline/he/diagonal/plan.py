@@ -286,7 +286,7 @@ class DiagonalPlan:
         else:
             lines.append(
                 f"noise against weight recovery: 2^{self.flood_bits} at the last scale, {FLOOD_BITS} bits above what "
-                f"tells of weights; an answer tells {self.room} numbers"
+                f"tells of weights; numbers in an answer: {self.room}"
             )
         lines.append(
             f"outputs up to {self.reach:.4g} in steps of {self.step:.2g}; predicted error {self.error:.2g}, never "

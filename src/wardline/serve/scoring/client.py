@@ -10,6 +10,7 @@ import numpy.typing as npt
 from wardline.core.progress import NoProgress, Progress
 from wardline.he.ciphertext import Ciphertext, SeededKeys
 from wardline.he.compiled.kinds import Floats
+from wardline.he.seal.belonging import belong
 from wardline.he.seal.lattice import Lattice
 from wardline.serve.scoring.connection import ScoringConnection
 
@@ -31,7 +32,7 @@ class ScoringClient:
         progress: told after every request.
 
     Raises:
-        ValueError: for keys of other parameters than the model's.
+        ValueError: for keys of other parameters than the model's, or public keys of another secret one.
 
     Models of every kind are scored alike. A network's rows are charged by full batches and, of what is left, by the
     next power of two: see `PublicModel.charged`.
@@ -52,6 +53,8 @@ class ScoringClient:
         public = connection.public
         if lattice.parameters != public.plan.parameters:
             raise ValueError("the key was made for other parameters than the model's")
+        if keys is not None and not belong(keys, lattice):
+            raise ValueError("the public keys were made from another secret key")
         self._connection = connection
         self._lattice = lattice
         self._keys = keys or public.kind.make_keys(lattice, public.plan)
