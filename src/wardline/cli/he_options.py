@@ -49,7 +49,7 @@ def key_options(command: Command) -> Command:
 
 @contextlib.contextmanager
 def taken_back(secret: Path) -> Iterator[None]:
-    """Remove a secret key that was just written if what belongs to it cannot be made: a next try finds its name free."""
+    """Remove a secret key that was just written if what belongs to it cannot be: its name is free for another try."""
     try:
         yield
     except BaseException:
