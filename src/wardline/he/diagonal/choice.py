@@ -34,7 +34,7 @@ from wardline.he.network.choice import DEGREES
 from wardline.he.network.noise import (
     gains_of,
 )
-from wardline.he.network.stages import Floats, Stage, balanced, stages_of
+from wardline.he.network.stages import Floats, Stage, balanced, reach_of, stages_of, through
 
 _WEIGHT_BITS = range(12, 38, 2)
 _FIRST_SPARE = 4
@@ -132,8 +132,8 @@ def _network(program: Program, centre: Floats, half_width: Floats, rows: Floats,
                 where=stage.name,
                 hint="fit one of degree 2, or score batches of rows",
             )
-    stages = balanced(stages, _reach(stages, rows, margin))
-    reach = _reach(stages, rows, margin)
+    stages = balanced(stages, reach_of(stages, rows, margin))
+    reach = reach_of(stages, rows, margin)
     largest = max(len(stage.offset) for stage in stages)
     widest = max(stage.weights.shape[1] for stage in stages)
     few = rows[:_ROWS]
@@ -145,26 +145,8 @@ def _network(program: Program, centre: Floats, half_width: Floats, rows: Floats,
         gains=gains_of(stages, reach, rows[: max(16, _JACOBIANS // (largest * widest))]),
         reach=reach,
         rows=few,
-        exact=_through(stages, few),
+        exact=through(stages, few),
     )
-
-
-def _reach(stages: tuple[Stage, ...], rows: Floats, margin: float) -> tuple[Floats, ...]:
-    found = []
-    values = rows
-    for stage in stages:
-        sums = stage.linear(values)
-        low, high = sums.min(axis=0), sums.max(axis=0)
-        wide = margin * (high - low)
-        found.append(np.maximum(np.abs(low - wide), np.abs(high + wide)))
-        values = stage.bend(sums)
-    return tuple(found)
-
-
-def _through(stages: tuple[Stage, ...], values: Floats) -> Floats:
-    for stage in stages:
-        values = stage.bend(stage.linear(values))
-    return values
 
 
 def _reads(program: Program, first: Stage) -> npt.NDArray[np.int32]:

@@ -34,7 +34,17 @@ from wardline.he.network.noise import (
     total,
 )
 from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, NetworkWeights, SecondPlan, SecretLayer
-from wardline.he.network.stages import Floats, Stage, balanced, blocks_of, groups_of, most_live, stages_of
+from wardline.he.network.stages import (
+    Floats,
+    Stage,
+    balanced,
+    blocks_of,
+    groups_of,
+    most_live,
+    reach_of,
+    stages_of,
+    through,
+)
 
 DEGREES = (4096, 8192, 16384, 32768)
 
@@ -176,9 +186,9 @@ def _rounded(
     stages: tuple[Stage, ...], centre: Floats, half_width: Floats, rows: Floats, wanted: float, margin: float
 ) -> _Network:
     """The fewest bits of the weights that lose less than half of the wanted error."""
-    stages = balanced(stages, _reach(stages, rows, margin))
-    reach = _reach(stages, rows, margin)
-    exact = _through(stages, rows)
+    stages = balanced(stages, reach_of(stages, rows, margin))
+    reach = reach_of(stages, rows, margin)
+    exact = through(stages, rows)
     for bits in _WEIGHT_BITS:
         scales = tuple(_weight_scale(stage.weights, bits) for stage in stages)
         weights = tuple(
@@ -187,7 +197,7 @@ def _rounded(
         rounded = tuple(
             replace(stage, weights=one / scale) for stage, one, scale in zip(stages, weights, scales, strict=True)
         )
-        lost = float(np.sqrt(((_through(rounded, rows) - exact) ** 2).mean(axis=0)).max())
+        lost = float(np.sqrt(((through(rounded, rows) - exact) ** 2).mean(axis=0)).max())
         if lost <= wanted / 2:
             break
     else:
@@ -213,24 +223,6 @@ def _rounded(
         lost=lost,
         worst=float(rounding_bounds(stages, rounded, limit).max()),
     )
-
-
-def _reach(stages: tuple[Stage, ...], rows: Floats, margin: float) -> tuple[Floats, ...]:
-    found = []
-    values = rows
-    for stage in stages:
-        sums = stage.linear(values)
-        low, high = sums.min(axis=0), sums.max(axis=0)
-        wide = margin * (high - low)
-        found.append(np.maximum(np.abs(low - wide), np.abs(high + wide)))
-        values = stage.bend(sums)
-    return tuple(found)
-
-
-def _through(stages: tuple[Stage, ...], values: Floats) -> Floats:
-    for stage in stages:
-        values = stage.bend(stage.linear(values))
-    return values
 
 
 def _weight_scale(weights: Floats, bits: int) -> float:

@@ -186,6 +186,32 @@ def _then(found: list[Stage], stage: Stage) -> None:
     found[-1] = Stage(name=stage.name, weights=weights, offset=stage.weights @ before.offset + stage.offset)
 
 
+def reach_of(stages: tuple[Stage, ...], rows: Floats, margin: float) -> tuple[Floats, ...]:
+    """How large the results of each linear map are over a sample, in size: [outputs] each.
+
+    Args:
+        stages: of a network.
+        rows: [rows, inputs].
+        margin: by which share of its width each range is widened on both sides.
+    """
+    found = []
+    values = rows
+    for stage in stages:
+        sums = stage.linear(values)
+        low, high = sums.min(axis=0), sums.max(axis=0)
+        wide = margin * (high - low)
+        found.append(np.maximum(np.abs(low - wide), np.abs(high + wide)))
+        values = stage.bend(sums)
+    return tuple(found)
+
+
+def through(stages: tuple[Stage, ...], values: Floats) -> Floats:
+    """What the stages make of rows, one after the other: [rows, inputs] to [rows, outputs]."""
+    for stage in stages:
+        values = stage.bend(stage.linear(values))
+    return values
+
+
 def balanced(stages: tuple[Stage, ...], reach: tuple[Floats, ...]) -> tuple[Stage, ...]:
     """The same function with numbers of at most about 1 before every polynomial.
 
