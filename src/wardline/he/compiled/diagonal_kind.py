@@ -12,7 +12,7 @@ import numpy as np
 from wardline.crypto.strict import exact_object
 from wardline.he.ciphertext import Ciphertext, SeededColumns, SeededKeys
 from wardline.he.compiled.evaluator import KindEvaluator
-from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
+from wardline.he.compiled.kinds import Floats, Keys, Shape, range_lines
 from wardline.he.compiled.network_kind import MOST_LAYERS, MOST_WIDTH
 from wardline.he.compiled.public_model import PublicModel
 from wardline.he.diagonal.evaluation import replies
@@ -21,6 +21,7 @@ from wardline.he.diagonal.moves import MOST_SLOTS, MOST_STEPS, Layout, Move
 from wardline.he.diagonal.moves import Kind as LayoutKind
 from wardline.he.diagonal.plan import MOST_CIPHERTEXTS, DiagonalPlan, DiagonalWeights, StepPlan
 from wardline.he.frames.evaluation_keys import expand_keys
+from wardline.he.json_numbers import number, numbers, whole
 from wardline.he.network.plan import FLOOD_BITS
 from wardline.he.network.stages import Stage
 from wardline.he.parameters import Parameters

@@ -8,7 +8,6 @@ does (it never does). They are named and not imported here, so that neither side
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -329,30 +328,6 @@ def keys_bytes(kind: Kind, plan: Plan) -> int:
     """What a client's keys take in a server's memory: 4 bytes a residue, with all seeds drawn out."""
     degree, limbs, keys = plan.parameters.degree, len(plan.parameters.moduli), kind.public.keys(plan)
     return 4 * degree * (2 * limbs + (keys.relinearisation + len(keys.steps)) * 2 * limbs * (limbs + 1))
-
-
-def number(value: object, *, above_zero: bool = False, most: float = math.inf) -> float:
-    """A finite number of a stranger's JSON, or `ValueError`."""
-    if type(value) not in (int, float):
-        raise ValueError("a number is missing")
-    read = float(value)  # type: ignore[arg-type]  # one of the two, as was just seen
-    if not math.isfinite(read) or (above_zero and read <= 0) or abs(read) > most:
-        raise ValueError("a number is out of range")
-    return read
-
-
-def whole(value: object, least: int, most: int) -> int:
-    """A whole number of a stranger's JSON, or `ValueError`."""
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"a whole number is not from {least} to {most}")
-    return value
-
-
-def numbers(value: object, *, most: int, above_zero: bool = False) -> Floats:
-    """A list of finite numbers of a stranger's JSON, at least one, or `ValueError`."""
-    if not isinstance(value, list) or not 1 <= len(value) <= most:
-        raise ValueError(f"a list of numbers is missing, empty or longer than {most}")
-    return np.array([number(one, above_zero=above_zero) for one in value])
 
 
 def range_lines(plan: Any, names: Sequence[str]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from wardline.crypto.strict import exact_object
-from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
+from wardline.he.compiled.kinds import Floats, Keys, Shape, range_lines
+from wardline.he.json_numbers import number, numbers, whole
 from wardline.he.linear.plan import LEFT_OUT, LinearPlan
 from wardline.he.parameters import Parameters
 from wardline.he.ranges import coarse, outside

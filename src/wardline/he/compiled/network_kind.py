@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from wardline.crypto.strict import exact_object
-from wardline.he.compiled.kinds import Floats, Keys, Shape, number, numbers, range_lines, whole
+from wardline.he.compiled.kinds import Floats, Keys, Shape, range_lines
+from wardline.he.json_numbers import number, numbers, whole
 from wardline.he.network.noise import SLOT_TAIL, TAIL, in_slots
 from wardline.he.network.plan import FLOOD_BITS, LayerPlan, NetworkPlan, SecondPlan
 from wardline.he.network.tiling import charged

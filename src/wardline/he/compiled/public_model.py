@@ -22,10 +22,10 @@ from wardline.he.compiled.kinds import (
     kind_named,
     kind_of,
     limits_of,
-    number,
 )
 from wardline.he.compiler.program import Meaning
 from wardline.he.frames.session import Limits
+from wardline.he.json_numbers import number
 from wardline.he.ranges import OutOfRange
 
 SCHEMA = "wardline compiled model/2"

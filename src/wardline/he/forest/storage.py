@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import Any, get_args
 
@@ -12,7 +11,8 @@ from wardline.crypto.strict import exact_object
 from wardline.he.forest.integers import IntegerTree, Thresholds, canonical, reach
 from wardline.he.forest.noise import least_flood_bits, output_deviation
 from wardline.he.forest.plan import ForestPlan, ForestWeights
-from wardline.he.forest.trees import LEAF, MOST_DEPTH, Floats, Number, Tree
+from wardline.he.forest.trees import LEAF, MOST_DEPTH, Number, Tree
+from wardline.he.json_numbers import number, numbers, whole
 from wardline.he.kernels.sampling import MOST_FLOODING_BITS
 from wardline.he.kernels.slots import has_slots
 from wardline.he.parameters import Parameters
@@ -77,44 +77,44 @@ def plan_from_json(value: object) -> ForestPlan:
     plain = parameters.plain_modulus
     if parameters.scheme != "bfv" or plain is None or not has_slots(plain, parameters.degree):
         raise ValueError("a forest is computed with bfv in slots")
-    limbs, number = len(parameters.moduli), found["number"]
-    if number not in get_args(Number):
+    limbs, compared = len(parameters.moduli), found["number"]
+    if compared not in get_args(Number):
         raise ValueError("features are compared as float32 or float64")
-    inputs = _whole(found["inputs"], 1, MOST_INPUTS)
+    inputs = whole(found["inputs"], 1, MOST_INPUTS)
     listed = found["features"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_BITS:
         raise ValueError(f"a forest compares with 1 to {MOST_BITS} thresholds")
-    values = _reals(found["thresholds"], MOST_BITS)
-    if not np.array_equal(canonical(values, number), values):
-        raise ValueError(f"a threshold is no number of the type {number}")
-    depth = _whole(found["depth"], 0, _COUNTS["depth"])
+    values = numbers(found["thresholds"], most=MOST_BITS)
+    if not np.array_equal(canonical(values, compared), values):
+        raise ValueError(f"a threshold is no number of the type {compared}")
+    depth = whole(found["depth"], 0, _COUNTS["depth"])
     if (depth > 0) is not (parameters.special is not None):
         raise ValueError("a forest with products, and no other, needs a special prime")
-    flood_limbs = _whole(found["flood_limbs"], 1, limbs)
+    flood_limbs = whole(found["flood_limbs"], 1, limbs)
     return ForestPlan(
         parameters=parameters,
         thresholds=Thresholds(
-            feature=np.array([_whole(one, 0, inputs - 1) for one in listed], dtype=np.int64),
+            feature=np.array([whole(one, 0, inputs - 1) for one in listed], dtype=np.int64),
             threshold=values,
-            number=number,
+            number=compared,
         ),
         inputs=inputs,
-        centre=_reals(found["centre"], MOST_OUTPUTS),
-        trees=_whole(found["trees"], 1, MOST_NODES),
-        nodes=_whole(found["nodes"], 1, MOST_NODES),
+        centre=numbers(found["centre"], most=MOST_OUTPUTS),
+        trees=whole(found["trees"], 1, MOST_NODES),
+        nodes=whole(found["nodes"], 1, MOST_NODES),
         depth=depth,
-        products=_whole(found["products"], 0, _COUNTS["products"]),
-        last=_whole(found["last"], 0, _COUNTS["last"]),
-        held=_whole(found["held"], 0, _COUNTS["held"]),
+        products=whole(found["products"], 0, _COUNTS["products"]),
+        last=whole(found["last"], 0, _COUNTS["last"]),
+        held=whole(found["held"], 0, _COUNTS["held"]),
         flood_limbs=flood_limbs,
-        flood_bits=_whole(found["flood_bits"], 1, MOST_FLOODING_BITS),
-        reply_limbs=_whole(found["reply_limbs"], 1, flood_limbs),
-        step=_real(found["step"], least=5e-324),
-        seconds=_real(found["seconds"], least=0.0),
-        noise_bits=_real(found["noise_bits"], least=0.0),
-        left_bits=_real(found["left_bits"], least=0.0),
-        error=_real(found["error"], least=0.0),
-        worst=_real(found["worst"], least=0.0),
+        flood_bits=whole(found["flood_bits"], 1, MOST_FLOODING_BITS),
+        reply_limbs=whole(found["reply_limbs"], 1, flood_limbs),
+        step=number(found["step"], above_zero=True),
+        seconds=number(found["seconds"], least=0.0),
+        noise_bits=number(found["noise_bits"], least=0.0),
+        left_bits=number(found["left_bits"], least=0.0),
+        error=number(found["error"], least=0.0),
+        worst=number(found["worst"], least=0.0),
     )
 
 
@@ -192,24 +192,3 @@ def _check(secret: ForestWeights, plan: ForestPlan) -> None:
     deviation = output_deviation(circuit, degree=plan.parameters.degree, plain=plan.parameters.plain_modulus)
     if plan.flood_bits < least_flood_bits(plan.parameters, deviation, limbs=plan.flood_limbs):
         raise ValueError("the noise that the plan adds to replies would not hide the forest")
-
-
-def _whole(value: object, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"a whole number is not from {least} to {most}")
-    return value
-
-
-def _real(value: object, *, least: float = -math.inf) -> float:
-    if type(value) not in (int, float):
-        raise ValueError("a number is missing")
-    read = float(value)  # type: ignore[arg-type]  # one of the two, as was just seen
-    if not math.isfinite(read) or read < least:
-        raise ValueError("a number is out of range")
-    return read
-
-
-def _reals(value: object, most: int) -> Floats:
-    if not isinstance(value, list) or not 1 <= len(value) <= most:
-        raise ValueError(f"a list of numbers is missing, empty or longer than {most}")
-    return np.array([_real(one) for one in value])

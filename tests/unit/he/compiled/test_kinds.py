@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from wardline.he.compiled.compiling import Compiled
-from wardline.he.compiled.kinds import KINDS, kind_named, kind_of, number, numbers, whole
+from wardline.he.compiled.kinds import KINDS, kind_named, kind_of
+from wardline.he.json_numbers import number, numbers, whole
 
 _LOADED = """
 import sys
